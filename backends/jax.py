@@ -1,0 +1,163 @@
+"""JAX: `jax.lax.conv_general_dilated`, jitted; 64 bits only within the calls that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.spec import ConvSpec, Geometry
+
+
+class JaxBackend(Backend):
+    """JAX; takes every padding and both layouts."""
+
+    name = "jax"
+    layouts = ("channels_first", "channels_last")
+
+    # ---- Arrays
+
+    @property
+    def version(self) -> str:
+        return jax.__version__
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, jax.Array)
+
+    def asarray(self, host: Host) -> Array:
+        with self.scope(host.dtype.name):
+            return jnp.array(host)
+
+    def to_numpy(self, array: Array) -> Host:
+        host: Host = jax.device_get(array)
+        return host
+
+    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
+        return jnp.transpose(array, axes)
+
+    def flip(self, array: Array, axes: Sequence[int]) -> Array:
+        return lax.rev(array, tuple(axes))
+
+    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
+        return jnp.pad(array, widths)
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return jnp.stack(arrays)
+
+    # ---- Convolution
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K)
+        h, w = K.shape
+        with self.scope(self.dtype(X)):
+            Y = jnp.zeros((X.shape[0] - h + 1, X.shape[1] - w + 1), X.dtype)
+            for i in range(Y.shape[0]):
+                for j in range(Y.shape[1]):
+                    Y = Y.at[i, j].set((X[i : i + h, j : j + w] * K).sum())
+        return Y
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        along_channels = (-1, *[1] * (0 if g.channels_last else g.ndim))
+
+        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            y = lax.conv_general_dilated(
+                x, w, g.stride, g.pads,
+                rhs_dilation=g.dilation,
+                dimension_numbers=dimension_numbers(g),
+                feature_group_count=g.groups,
+                precision=lax.Precision.HIGHEST,
+            )  # fmt: skip
+            return y if bias is None else y + bias.reshape(along_channels)
+
+        return cross_correlate
+
+    def native_conv_transpose(self, g: Geometry) -> Operation:
+        along_channels = (-1, *[1] * (0 if g.channels_last else g.ndim))
+        pads = [
+            (e - 1 - before, n + before - (o - 1) * s - 1)
+            for e, (before, _), n, o, s in zip(g.extent, g.pads, g.size, g.out, g.stride)
+        ]
+
+        def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
+            # The kernel with its channels swapped within each group: (C_in, C_out / groups, *kernel), and turned round.
+            swapped = w.reshape(g.groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(g.in_channels, -1, *g.kernel)
+            x = lax.conv_general_dilated(
+                y, self.flip(swapped, range(2, 2 + g.ndim)), (1,) * g.ndim, pads,
+                lhs_dilation=g.stride,
+                rhs_dilation=g.dilation,
+                dimension_numbers=dimension_numbers(g),
+                feature_group_count=g.groups,
+                precision=lax.Precision.HIGHEST,
+            )  # fmt: skip
+            return x if bias is None else x + bias.reshape(along_channels)
+
+        return conv_transpose
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Any:
+        from flax import nnx
+
+        kernel = w.shape[2:]
+        stride, dilation = spec.each(len(kernel))
+        words = {"same": "SAME", "same_upper": "SAME", "same_lower": "SAME_LOWER"}
+        with self.scope(w.dtype.name):
+            layer: Any = nnx.Conv(
+                w.shape[1] * spec.groups,
+                w.shape[0],
+                kernel,
+                strides=stride,
+                padding=spec.fixed_pads(kernel) or words[str(spec.padding)],
+                kernel_dilation=dilation,
+                feature_group_count=spec.groups,
+                use_bias=bias is not None,
+                param_dtype=w.dtype,
+                precision=lax.Precision.HIGHEST,
+                kernel_init=lambda *_: jnp.array(w.transpose(*range(2, w.ndim), 1, 0)),
+                bias_init=lambda *_: jnp.array(bias),
+                rngs=nnx.Rngs(0),
+            )
+        if not spec.channels_last:
+            to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
+            layer = nnx.Sequential(partial(jnp.transpose, axes=to_last), layer, partial(jnp.transpose, axes=to_first))
+        return nnx.Sequential(partial(_in_scope, self.scope, w.dtype.name, layer)) if w.dtype == "float64" else layer
+
+    def pads_natively(self, g: Geometry) -> bool:
+        return True
+
+    # ---- Running
+
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        with self.scope(self.dtype(cotangent)):
+            _, pullback = jax.vjp(function, *primals)
+            gradients: tuple[Array, ...] = pullback(cotangent)
+        return gradients
+
+    def scope(self, dtype: str) -> AbstractContextManager[Any]:
+        return jax.enable_x64(True) if dtype == "float64" else nullcontext()
+
+    def stage(self, function: Operation, dtype: str) -> Operation:
+        jitted: Operation = jax.jit(function)
+        return partial(_in_scope, self.scope, dtype, jitted) if dtype == "float64" else jitted
+
+    def block(self, array: Array) -> Array:
+        return array.block_until_ready()
+
+    def devices(self) -> list[str]:
+        return [f"{d.platform}:{d.id}" + ("" if d.platform == "cpu" else f" {d.device_kind}") for d in jax.devices()]
+
+
+def _in_scope(scope: Any, dtype: str, function: Operation, *arrays: Array) -> Any:
+    with scope(dtype):
+        return function(*arrays)
+
+
+def dimension_numbers(g: Geometry) -> tuple[str, str, str]:
+    """The orders of the axes, as `lax` spells them."""
+    spatial = "DHW"[3 - g.ndim :]
+    data = f"N{spatial}C" if g.channels_last else f"NC{spatial}"
+    return data, f"OI{spatial}", data

@@ -1,0 +1,144 @@
+"""MXNet: `mx.nd.Convolution`, which has symmetric padding only and channels first only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mxnet as mx
+from mxnet import autograd, nd
+
+from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.spec import ConvSpec, Geometry
+
+
+class MxnetBackend(Backend):
+    """MXNet."""
+
+    name = "mxnet"
+
+    # ---- Arrays
+
+    @property
+    def version(self) -> str:
+        return str(mx.__version__)
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, nd.NDArray) and not isinstance(value, mx.np.ndarray)
+
+    def asarray(self, host: Host) -> Array:
+        return nd.array(host, dtype=host.dtype)
+
+    def to_numpy(self, array: Array) -> Host:
+        host: Host = array.asnumpy()
+        return host
+
+    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
+        return nd.transpose(array, axes)
+
+    def flip(self, array: Array, axes: Sequence[int]) -> Array:
+        return nd.reverse(array, tuple(axes))
+
+    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
+        if array.ndim == 3:  # nd.pad takes 4 or 5 axes
+            return self.pad(array.expand_dims(2), (*widths[:2], (0, 0), widths[2])).squeeze(2)
+        return nd.pad(array, mode="constant", pad_width=tuple(n for pair in widths for n in pair))
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return nd.stack(*arrays)
+
+    # ---- Convolution
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K)
+        h, w = K.shape
+        # Nested lists, as autograd refuses to record an assignment into an array.
+        rows = [
+            nd.concat(*[(X[i : i + h, j : j + w] * K).sum() for j in range(X.shape[1] - w + 1)], dim=0)
+            for i in range(X.shape[0] - h + 1)
+        ]
+        return nd.stack(*rows)
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        padding = tuple(before for before, _ in g.pads)
+
+        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            return nd.Convolution(
+                x, w, bias, g.kernel,
+                stride=g.stride, dilate=g.dilation, pad=padding,
+                num_filter=g.out_channels, num_group=g.groups, no_bias=bias is None,
+            )  # fmt: skip
+
+        return cross_correlate
+
+    def native_conv_transpose(self, g: Geometry) -> Operation:
+        padding = tuple(before for before, _ in g.pads)
+        forward = self.native_cross_correlate(g)
+        # nd.Deconvolution is wrong, silently, in float64 where an axis has both, and has no float64 or dilation in 3-D.
+        strided_and_dilated = any(s > 1 and d > 1 for s, d in zip(g.stride, g.dilation))
+        plain = g.ndim < 3 and not strided_and_dilated
+
+        def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
+            if plain:
+                return nd.Deconvolution(
+                    y, w, bias, g.kernel,
+                    stride=g.stride, dilate=g.dilation, pad=padding, adj=g.output_padding,
+                    num_filter=g.in_channels, num_group=g.groups, no_bias=bias is None,
+                )  # fmt: skip
+            (x,) = self.vjp(lambda x: forward(x, w), (nd.zeros(g.x_shape, dtype=y.dtype),), y)
+            return x if bias is None else x + bias.reshape((1, -1, *[1] * g.ndim))
+
+        return conv_transpose
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        from mxnet.gluon import nn
+
+        kernel = w.shape[2:]
+        stride, dilation = spec.each(len(kernel))
+        pads = spec.fixed_pads(kernel)
+        symmetric = pads is not None and all(before == after for before, after in pads)
+        conv = (nn.Conv1D, nn.Conv2D, nn.Conv3D)[len(kernel) - 1](
+            w.shape[0],
+            kernel,
+            strides=stride,
+            padding=tuple(before for before, _ in pads) if pads is not None and symmetric else (0,) * len(kernel),
+            dilation=dilation,
+            groups=spec.groups,
+            use_bias=bias is not None,
+            in_channels=w.shape[1] * spec.groups,
+        )
+        conv.cast(w.dtype.name)
+        conv.initialize()
+        conv.weight.set_data(self.asarray(w))
+        if bias is not None:
+            conv.bias.set_data(self.asarray(bias))
+        blocks = [conv]
+        if not symmetric:
+            blocks.insert(0, nn.Lambda(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(x.shape[2:], kernel)))))
+        if spec.channels_last:
+            to_first, to_last = (0, w.ndim - 1, *range(1, w.ndim - 1)), (0, *range(2, w.ndim), 1)
+            first, last = (nn.Lambda(lambda x, axes=axes: nd.transpose(x, axes)) for axes in (to_first, to_last))
+            blocks = [first, *blocks, last]
+        if blocks == [conv]:
+            return conv
+        composed = nn.Sequential()
+        composed.add(*blocks)
+        return composed
+
+    # ---- Running
+
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        leaves = [p.detach() for p in primals]
+        for leaf in leaves:
+            leaf.attach_grad()
+        with autograd.record():
+            y = function(*leaves)
+        y.backward(cotangent)
+        return tuple(leaf.grad for leaf in leaves)
+
+    def block(self, array: Array) -> Array:
+        array.wait_to_read()
+        return array
+
+    def devices(self) -> list[str]:
+        return ["cpu", *(f"gpu:{i}" for i in range(mx.context.num_gpus()))]

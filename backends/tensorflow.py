@@ -1,0 +1,173 @@
+"""TensorFlow: `tf.nn.conv{1,2,3}d`, channels last, with what its CPU kernels lack composed around it.
+
+On a CPU, TensorFlow has channels last only, explicit pads in 2-D only, no gradient for explicit pads with groups or dilation,
+no dilation together with a stride in 1-D and 3-D, no groups in 3-D, and in float64 no gradient for groups or dilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.errors import UnsupportedError
+from multiconv.spec import ConvSpec, Geometry
+
+
+class TensorflowBackend(Backend):
+    """TensorFlow, eager."""
+
+    name = "tensorflow"
+    kernel_layout = "HWIO"
+    layouts = ("channels_last",)
+
+    # ---- Arrays
+
+    @property
+    def version(self) -> str:
+        return str(tf.__version__)
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, (tf.Tensor, tf.Variable))
+
+    def dtype(self, array: Array) -> str:
+        return str(array.dtype.name)
+
+    def asarray(self, host: Host) -> Array:
+        return tf.constant(host)
+
+    def to_numpy(self, array: Array) -> Host:
+        host: Host = array.numpy()
+        return host
+
+    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
+        return tf.transpose(array, axes)
+
+    def flip(self, array: Array, axes: Sequence[int]) -> Array:
+        return tf.reverse(array, axes)
+
+    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
+        return tf.pad(array, widths)
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return tf.stack(arrays)
+
+    # ---- Convolution
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K)
+        h, w = K.shape
+        Y = tf.zeros((X.shape[0] - h + 1, X.shape[1] - w + 1), X.dtype)
+        for i in range(Y.shape[0]):
+            for j in range(Y.shape[1]):
+                Y = tf.tensor_scatter_nd_update(Y, [[i, j]], [tf.reduce_sum(X[i : i + h, j : j + w] * K)])
+        return Y
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        conv = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[g.ndim - 1]
+        stride, dilation, data_format = (1, *g.stride, 1), (1, *g.dilation, 1), f"N{'DHW'[3 - g.ndim :]}C"
+        padding = [(0, 0), *g.pads, (0, 0)] if any(map(any, g.pads)) else "VALID"
+        dilated = max(g.dilation) > 1
+        every_stride = (slice(None), *(slice(None, None, s) for s in g.stride))
+
+        def one_group(x: Array, w: Array) -> Array:
+            if dilated and x.dtype == tf.float64:
+                y = tf.nn.convolution(x, w, padding="VALID", data_format=data_format, dilations=g.dilation)
+                return y[every_stride]
+            return conv(x, w, stride, padding, data_format=data_format, dilations=dilation)
+
+        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            if g.groups > 1 and (g.ndim == 3 or x.dtype == tf.float64):
+                of_groups = zip(tf.split(x, g.groups, -1), tf.split(w, g.groups, -1))
+                y = tf.concat([one_group(x_part, w_part) for x_part, w_part in of_groups], -1)
+            else:
+                y = one_group(x, w)
+            return y if bias is None else tf.nn.bias_add(y, bias)
+
+        return cross_correlate
+
+    def native_conv_transpose(self, g: Geometry) -> Operation:
+        conv = (tf.nn.conv1d_transpose, tf.nn.conv2d_transpose, tf.nn.conv3d_transpose)[g.ndim - 1]
+        stride = (1, *g.stride, 1)
+        padding = [(0, 0), *g.pads, (0, 0)] if any(map(any, g.pads)) else "VALID"
+        plain = g.groups == 1 and max(g.dilation) == 1
+        forward = self.native_cross_correlate(g)
+
+        def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
+            if plain:
+                x = conv(y, w, g.x_shape, stride, padding)
+            else:
+                (x,) = self.vjp(lambda x: forward(x, w), (tf.zeros(g.x_shape, y.dtype),), y)
+            return x if bias is None else tf.nn.bias_add(x, bias)
+
+        return conv_transpose
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise UnsupportedError(
+                f"Keras runs on {keras.backend.backend()} here, so its layers are not TensorFlow's: set KERAS_BACKEND=tensorflow"
+            )
+        kernel, dtype = w.shape[2:], w.dtype.name
+        stride, dilation = spec.each(len(kernel))
+        subsampled = max(stride) > 1 and max(dilation) > 1
+        same = spec.padding in ("same", "same_upper") and not subsampled
+        layer = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[len(kernel) - 1](
+            w.shape[0],
+            kernel,
+            strides=1 if subsampled else stride,
+            padding="same" if same else "valid",
+            data_format="channels_last",
+            dilation_rate=dilation,
+            groups=spec.groups,
+            use_bias=bias is not None,
+            dtype=dtype,
+        )
+        layer.build((*[None] * (1 + len(kernel)), w.shape[1] * spec.groups))
+        layer.set_weights([w.transpose(*range(2, w.ndim), 1, 0), *([] if bias is None else [bias])])
+
+        steps: list[Callable[[Array], Array]] = [layer]
+        if not same and spec.fixed_pads(kernel) != ((0, 0),) * len(kernel):
+            steps.insert(0, lambda x: tf.pad(x, ((0, 0), *spec.pads(tuple(x.shape[1:-1]), kernel), (0, 0))))
+        if subsampled:
+            steps.append(lambda y: y[(slice(None), *(slice(None, None, s) for s in stride))])
+        if not spec.channels_last:
+            to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
+            steps = [lambda x: tf.transpose(x, to_last), *steps, lambda y: tf.transpose(y, to_first)]
+
+        class Steps(keras.Model):  # type: ignore[misc]
+            """A layer with what goes before and after it."""
+
+            def __init__(self) -> None:
+                super().__init__(dtype=dtype)
+                self.layer, self.steps = layer, tuple(steps)
+
+            def call(self, x: Array) -> Array:
+                for step in self.steps:
+                    x = step(x)
+                return x
+
+        composed: Callable[[Array], Array] = layer if steps == [layer] else Steps()
+        return composed
+
+    def pads_natively(self, g: Geometry) -> bool:
+        return not any(map(any, g.pads)) or (g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1)
+
+    # ---- Running
+
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(primals)
+            y = function(*primals)
+        return tuple(tape.gradient(y, primals, cotangent))
+
+    def block(self, array: Array) -> Array:
+        if "GPU" in array.device:
+            array.numpy()
+        return array
+
+    def devices(self) -> list[str]:
+        return [d.name.removeprefix("/device:").lower() for d in tf.config.list_logical_devices()]

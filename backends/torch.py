@@ -1,0 +1,134 @@
+"""PyTorch: `torch.nn.functional.conv{1,2,3}d`, which has symmetric padding only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.spec import ConvSpec, Geometry
+
+
+class TorchBackend(Backend):
+    """PyTorch; channels last is a view of channels first with other strides, which it takes as it is."""
+
+    name = "torch"
+
+    # ---- Arrays
+
+    @property
+    def version(self) -> str:
+        return str(torch.__version__)
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor)
+
+    def dtype(self, array: Array) -> str:
+        return str(array.dtype).removeprefix("torch.")
+
+    def asarray(self, host: Host) -> Array:
+        return torch.from_numpy(host)
+
+    def to_numpy(self, array: Array) -> Host:
+        return array.detach().cpu().numpy()
+
+    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
+        return array.permute(*axes)
+
+    def flip(self, array: Array, axes: Sequence[int]) -> Array:
+        return array.flip(*axes)
+
+    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
+        return F.pad(array, list(chain.from_iterable(reversed(widths))))
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return torch.stack(tuple(arrays))
+
+    # ---- Convolution
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K)
+        h, w = K.shape
+        Y = torch.zeros((X.shape[0] - h + 1, X.shape[1] - w + 1), dtype=X.dtype, device=X.device)
+        for i in range(Y.shape[0]):
+            for j in range(Y.shape[1]):
+                Y[i, j] = (X[i : i + h, j : j + w] * K).sum()
+        return Y
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        conv = (F.conv1d, F.conv2d, F.conv3d)[g.ndim - 1]
+        stride, padding, dilation, groups = g.stride, tuple(before for before, _ in g.pads), g.dilation, g.groups
+
+        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            return conv(x, w, bias, stride, padding, dilation, groups)
+
+        return cross_correlate
+
+    def native_conv_transpose(self, g: Geometry) -> Operation:
+        conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[g.ndim - 1]
+        padding = tuple(before for before, _ in g.pads)
+
+        def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
+            return conv(y, w, bias, g.stride, padding, g.output_padding, g.groups, g.dilation)
+
+        return conv_transpose
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> nn.Module:
+        kernel = w.shape[2:]
+        stride, dilation = spec.each(len(kernel))
+        pads = spec.fixed_pads(kernel)
+        symmetric = pads is not None and all(before == after for before, after in pads)
+        conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1](
+            w.shape[1] * spec.groups,
+            w.shape[0],
+            kernel,  # type: ignore[arg-type]
+            stride=stride,  # type: ignore[arg-type]
+            padding=tuple(before for before, _ in pads) if pads is not None and symmetric else 0,  # type: ignore[arg-type]
+            dilation=dilation,  # type: ignore[arg-type]
+            groups=spec.groups,
+            bias=bias is not None,
+            dtype=torch.from_numpy(w).dtype,
+        )
+        with torch.no_grad():
+            conv.weight.copy_(torch.from_numpy(w))
+            if conv.bias is not None and bias is not None:
+                conv.bias.copy_(torch.from_numpy(bias))
+        modules: list[nn.Module] = [conv]
+        if not symmetric:
+            modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))
+        if spec.channels_last:
+            to_first, to_last = (0, -1, *range(1, 1 + len(kernel))), (0, *range(2, 2 + len(kernel)), 1)
+            modules = [Apply(lambda x: x.permute(*to_first)), *modules, Apply(lambda y: y.permute(*to_last))]
+        return conv if modules == [conv] else nn.Sequential(*modules)
+
+    # ---- Running
+
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        leaves = [p.detach().requires_grad_() for p in primals]
+        with torch.enable_grad():
+            y = function(*leaves)
+        return torch.autograd.grad(y, leaves, cotangent)
+
+    def block(self, array: Array) -> Array:
+        if array.is_cuda:
+            torch.cuda.synchronize(array.device)
+        return array
+
+    def devices(self) -> list[str]:
+        return ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
+
+
+class Apply(nn.Module):
+    """A function as a module, to stand before or after a layer."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)

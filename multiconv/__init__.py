@@ -1,0 +1,1 @@
+from multiconv.spec import ConvSpec

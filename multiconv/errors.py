@@ -1,0 +1,52 @@
+"""What can go wrong, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ConvError(ValueError):
+    """The input does not describe a convolution.
+
+    Raised by multiconv itself, in the same words for every backend, before a framework sees the input.
+    """
+
+
+class UnsupportedError(ConvError):
+    """The input describes a convolution that this backend does not compute, such as one in an integer dtype."""
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend that was asked for cannot be had here. The message says why and what to type to get it."""
+
+
+class BackendError(RuntimeError):
+    """A backend in a worker failed on a problem.
+
+    Raised itself when the framework raised an exception of its own; the worker lives on. Its subclasses say
+    that the worker is gone; the next call starts a new one.
+
+    Attributes
+    ----------
+    backend : str
+        The name of the backend, such as ``"mxnet"``.
+    problem : dict or None
+        What the worker was asked to do, ready for :func:`json.dumps`: the operation, its options, and each array's
+        dtype and shape (and its values, where they are few).
+    stderr : str
+        The end of what the worker wrote to its standard output and error, such as a traceback.
+    """
+
+    def __init__(self, message: str, *, backend: str = "", problem: dict[str, Any] | None = None, stderr: str = ""):
+        super().__init__(message)
+        self.backend = backend
+        self.problem = problem
+        self.stderr = stderr
+
+
+class BackendCrashed(BackendError):
+    """A worker died, or answered with something that is no answer."""
+
+
+class BackendTimeout(BackendError, TimeoutError):
+    """A worker took longer than it was given, and was killed."""
