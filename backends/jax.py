@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from multiconv.backend import Array, Backend, Host, Operation
@@ -32,7 +33,7 @@ class JaxBackend(Backend):
 
     def asarray(self, host: Host) -> Array:
         with self.scope(host.dtype.name):
-            return jnp.array(host)
+            return jax.device_put(np.array(host))  # of a copy, as it may share memory with what it is given
 
     def to_numpy(self, array: Array) -> Host:
         host: Host = jax.device_get(array)

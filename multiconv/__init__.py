@@ -1,1 +1,50 @@
-from multiconv.spec import ConvSpec
+"""One convolution interface over NumPy, PyTorch, JAX, TensorFlow and MXNet.
+
+>>> import multiconv as mc, numpy as np
+>>> be = mc.backend("numpy")
+>>> be.cross_correlate(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)))
+array([[[[4., 4.],
+         [4., 4.]]]])
+"""
+
+from __future__ import annotations
+
+try:
+    # Before the function of the same name: a submodule takes its name in the package when it is first imported.
+    import multiconv.backends  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "multiconv.backends":
+        raise
+    raise ImportError(
+        f"multiconv was found at {__path__[0]}, a checkout, where its backends lie beside it and not within: "
+        "run `pip install -e .` there, or start Python from another folder"
+    ) from None
+
+from multiconv.backend import Backend
+from multiconv.errors import (
+    BackendCrashed,
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    ConvError,
+    UnsupportedError,
+)
+from multiconv.registry import BackendInfo, backend, backends
+from multiconv.spec import ConvSpec, Geometry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "BackendCrashed",
+    "BackendError",
+    "BackendInfo",
+    "BackendTimeout",
+    "BackendUnavailable",
+    "ConvError",
+    "ConvSpec",
+    "Geometry",
+    "UnsupportedError",
+    "backend",
+    "backends",
+]

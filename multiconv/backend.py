@@ -45,8 +45,8 @@ class Backend(abc.ABC):
         The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"`` or both.
     """
 
-    name: ClassVar[str]
-    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+    name: str
+    dtypes: tuple[str, ...] = ("float32", "float64")
     kernel_layout: ClassVar[str] = "OIHW"
     layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
 

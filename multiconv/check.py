@@ -1,0 +1,370 @@
+"""The main job: whether backends compute what they should.
+
+Every backend runs in a worker, so that none shares a process with another and none can end the run. The problems and what they should come to are
+worked out once, here, while the workers compute.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from queue import Queue
+from typing import Any, Protocol
+
+import numpy as np
+
+import multiconv
+from multiconv import d2l, layers, registry
+from multiconv.backend import Backend
+from multiconv.errors import BackendCrashed, BackendTimeout, BackendUnavailable
+from multiconv.problem import Expected, Judgement, Problem, judge
+from multiconv.scripts import script
+from multiconv.spec import ConvSpec
+from multiconv.testing import DTYPES, draw_problems, given_values, smallest, with_values
+from multiconv.worker import RemoteBackend
+
+LAYER_PRODUCTS = {"float32": 20_000_000, "float64": 2_000_000}
+AHEAD = 4
+CRASHES = 5
+SHRUNK_DIRECTIONS = 3
+SHRINK_TRIES = 300
+SHRINK_SECONDS = 20.0
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with a backend's name, how many problems it has done, of how many, and what it is doing."""
+
+
+class Case(Protocol):
+    """What is asked of each backend: a `Problem`, or one of the book's examples."""
+
+    integers: bool
+
+    def describe(self) -> dict[str, Any]: ...
+    def answers(self, backend: Backend) -> Iterator[tuple[str, Any]]: ...
+    def expectations(self) -> dict[str, Expected]: ...
+
+
+@dataclass(frozen=True)
+class BookExample:
+    """One of d2l's worked examples, as the book has it."""
+
+    example: d2l.Example
+    integers: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        """For JSON."""
+        X, K = self.example.arrays
+        options = dict(self.example.options)
+        return {"source": f"d2l {self.example.name}", "X": list(X.shape), "K": list(K.shape), **options}
+
+    def answers(self, backend: Backend) -> Iterator[tuple[str, Any]]:
+        """The answer of the method that the example is about, or the exception that came instead."""
+        try:
+            result = getattr(backend, self.example.operation)(*self.example.arrays, **self.example.options)
+            yield self.example.operation, backend.to_numpy(result)
+        except Exception as error:
+            yield self.example.operation, error
+
+    def expectations(self) -> dict[str, Expected]:
+        """What the book prints: numbers, which must be exact, or a shape."""
+        right, slack = self.example.expected, np.zeros(())
+        if right is None:
+            right, slack = np.zeros(self.example.expected_shape), np.array(np.inf)
+        return {self.example.operation: Expected(right.astype(np.float64), slack, "float32")}
+
+
+@dataclass
+class Disagreement:
+    """A direction in which a backend is wrong.
+
+    Attributes
+    ----------
+    direction : str
+        ``"forward"``, ``"input gradient"``, ``"kernel gradient"``, ``"bias gradient"``, ``"convolve"``, ``"conv_transpose"``, ``"layer"``, or the
+        method that one of the book's examples calls.
+    fault : str
+        What is wrong with the answer to the smallest problem.
+    problem : dict
+        The smallest problem found.
+    found_in : dict
+        The problem in which it was first seen.
+    times : int
+        In how many problems this direction is wrong.
+    script : str or None
+        A Python script that shows it in the framework's own API.
+    """
+
+    direction: str
+    fault: str
+    problem: dict[str, Any]
+    found_in: dict[str, Any]
+    times: int
+    script: str | None
+
+
+@dataclass
+class BackendReport:
+    """What the check says of a backend.
+
+    Attributes
+    ----------
+    name, version, python, where : str
+        `python` is the version of the Python it runs in, `where` its path.
+    problems : int
+        How many were put to it.
+    integer_problems, exact : int
+        How many of them are of integers, and in how many of those every answer agrees to the bit.
+    worst_bound_ratio : float or None
+        The largest error in units of its bound, over the problems of reals; None if an answer is no number or has another shape.
+    verdict : str
+        ``"agrees"``, ``"disagrees"`` or ``"crashes"``.
+    disagreements : list of Disagreement
+    """
+
+    name: str
+    version: str
+    python: str
+    where: str
+    problems: int = 0
+    integer_problems: int = 0
+    exact: int = 0
+    worst_bound_ratio: float | None = 0.0
+    verdict: str = "agrees"
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes
+    ----------
+    backends : list of BackendReport
+    missing : list of dict
+        The backends that could not be had: name, reason and the command that gets it.
+    examples, seed : int
+    dtypes : list of str
+    seconds : float
+    """
+
+    backends: list[BackendReport]
+    missing: list[dict[str, Any]]
+    examples: int
+    seed: int
+    dtypes: list[str]
+    seconds: float = 0.0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every backend agrees with the oracle everywhere."""
+        return all(b.verdict == "agrees" for b in self.backends)
+
+    def asdict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"schema": 1, "multiconv": multiconv.__version__, "agrees": self.agrees, **asdict(self)}
+
+
+def check(
+    names: Sequence[str] = (),
+    *,
+    examples: int = 200,
+    seed: int = 0,
+    dtypes: Sequence[str] = DTYPES,
+    timeout: float = 60.0,
+    progress: Progress = lambda name, done, of, doing: None,
+) -> Report:
+    """Put the book's examples, the networks' layers and drawn problems to backends, and judge every answer.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As `multiconv.backend` takes them; by default all that can be had.
+    examples : int
+        How many problems to draw.
+    seed : int
+    dtypes : sequence of str
+        What to draw problems in. The networks' layers are checked in the first.
+    timeout : float
+        Seconds that an answer may take.
+    progress : callable, optional
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    BackendUnavailable
+        If a backend that was named can't be had.
+
+    Examples
+    --------
+    >>> report = check(["numpy"], examples=10)  # doctest: +SKIP
+    >>> report.backends[0].verdict  # doctest: +SKIP
+    'agrees'
+    """
+    began = time.monotonic()
+    wanted = list(dict.fromkeys(names)) or registry.names()
+    started, missing = _start(wanted, timeout, progress)
+    if names and missing:
+        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
+    report = Report([], missing, examples, seed, list(dtypes))
+    try:
+        runs = [_Run(name, backend, seed, progress) for name, backend in started]
+        cases = _cases(examples, seed, dtypes)
+        _run_all(runs, cases)
+        report.backends = [run.report for run in runs]
+    finally:
+        for _, backend in started:
+            backend.close()
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _start(
+    names: list[str], timeout: float, progress: Progress
+) -> tuple[list[tuple[str, RemoteBackend]], list[dict[str, Any]]]:
+    """A worker for each backend, and what is to be said of those that can't be had."""
+
+    def start(name: str) -> RemoteBackend | dict[str, Any]:
+        progress(name, 0, 0, "starting")
+        try:
+            return registry.new_worker(name, timeout)
+        except BackendUnavailable as error:
+            return {"name": name, "reason": str(error), "install": registry.install_command(name)}
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        outcomes = list(zip(names, pool.map(start, names)))
+    started = [(name, outcome) for name, outcome in outcomes if isinstance(outcome, RemoteBackend)]
+    return started, [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
+
+
+def _cases(examples: int, seed: int, dtypes: Sequence[str]) -> list[Callable[[], Case]]:
+    """What to ask, each made only when its turn has come, as some are large."""
+    cases: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
+    cases += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
+    cases += [
+        lambda layer=layer, values=values: _layer_problem(layer, dtypes[0], values, seed)  # type: ignore[misc]
+        for network in layers.networks()
+        for layer in layers.layers(network)
+        for values in ("integers", "normal")
+    ]
+    cases += [lambda p=p: p for p in draw_problems(examples, seed, dtypes)]  # type: ignore[misc]
+    return cases
+
+
+def _book_problem(example: d2l.Example) -> Problem:
+    """An example's arrays in every direction."""
+    X, K = example.arrays
+    x = X.reshape((1,) * (4 - X.ndim) + X.shape)
+    w = K.reshape((1,) * (4 - K.ndim) + K.shape)
+    return given_values(f"d2l {example.name}", ConvSpec(**example.options), x, w)
+
+
+def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> Problem:
+    small = layer.reduced(LAYER_PRODUCTS[dtype])
+    source = f"{layer.network} {layer.name}" + ("" if small.size == layer.size else f" at {small.size[0]}x{small.size[1]}")
+    return with_values(source, small.spec, small.geometry(), dtype, bias=small.bias, values=values, seed=seed)
+
+
+def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
+    """Hand each case to every backend, a few ahead of the slowest."""
+    queues: list[Queue[tuple[Case, dict[str, Expected]] | None]] = [Queue(AHEAD) for _ in runs]
+
+    def consume(run: _Run, queue: Queue[tuple[Case, dict[str, Expected]] | None]) -> None:
+        run.total = len(cases)
+        error: BaseException | None = None
+        while (item := queue.get()) is not None:
+            try:
+                if error is None:
+                    run.put(*item)
+            except BaseException as e:
+                error = e  # and go on emptying the queue, or the other backends would wait for ever
+        if error is not None:
+            raise error
+        run.conclude()
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        done = [pool.submit(consume, run, queue) for run, queue in zip(runs, queues)]
+        try:
+            for make in cases:
+                case = make()
+                expected = case.expectations()
+                for queue in queues:
+                    queue.put((case, expected))
+        finally:
+            for queue in queues:
+                queue.put(None)
+        for future in done:
+            future.result()
+
+
+class _Run:
+    """One backend's way through the problems."""
+
+    def __init__(self, name: str, backend: RemoteBackend, seed: int, progress: Progress) -> None:
+        self.backend, self.seed, self.progress = backend, seed, progress
+        self.report = BackendReport(name, backend.version, backend.python_version, str(backend.python))
+        self.total = self.crashes = 0
+        self.first: dict[str, tuple[Case, str]] = {}
+        self.times: dict[str, int] = {}
+
+    def put(self, case: Case, expected: dict[str, Expected]) -> None:
+        """Put a case to the backend and judge its answers."""
+        if self.crashes >= CRASHES:
+            return
+        report = self.report
+        report.problems += 1
+        report.integer_problems += case.integers
+        exact = True
+        for direction, answer in case.answers(self.backend):
+            judgement = self._judge(answer, expected[direction])
+            if judgement.fault is not None:
+                exact = False
+                self.first.setdefault(direction, (case, judgement.fault))
+                self.times[direction] = self.times.get(direction, 0) + 1
+            if not case.integers and report.worst_bound_ratio is not None:
+                worst = max(report.worst_bound_ratio, judgement.ratio)
+                report.worst_bound_ratio = worst if np.isfinite(worst) else None
+        report.exact += case.integers and exact
+        self.progress(report.name, report.problems, self.total, "")
+
+    def conclude(self) -> None:
+        """Say what is wrong, with the smallest problem that shows it."""
+        if self.first:
+            self.report.verdict = "crashes" if self.crashes else "disagrees"
+        for number, (direction, (case, fault)) in enumerate(self.first.items()):
+            self.progress(self.report.name, self.report.problems, self.total, f"shrinking {direction}")
+            small, text = case, None
+            if isinstance(case, Problem):
+                if number < SHRUNK_DIRECTIONS:
+                    small = self._shrink(case, direction)
+                    fault = self._fault(small, direction) or fault
+                text = script(self.report.name, small, direction, fault)
+            self.report.disagreements.append(
+                Disagreement(direction, fault, small.describe(), case.describe(), self.times[direction], text)
+            )
+        self.progress(self.report.name, self.report.problems, self.total, self.report.verdict)
+
+    def _judge(self, answer: Any, expected: Expected) -> Judgement:
+        if not isinstance(answer, Exception):
+            return judge(answer, expected)
+        self.crashes += isinstance(answer, (BackendCrashed, BackendTimeout))
+        return Judgement(np.inf, f"{type(answer).__name__}: {answer}")
+
+    def _fault(self, problem: Problem, direction: str) -> str | None:
+        expected = problem.expectations()
+        faults = (self._judge(a, expected[d]).fault for d, a in problem.answers(self.backend, direction))
+        return next(faults, None)
+
+    def _shrink(self, problem: Problem, direction: str) -> Problem:
+        until = time.monotonic() + SHRINK_SECONDS
+        return smallest(
+            problem,
+            lambda candidate: self._fault(candidate, direction) is not None,
+            tries=SHRINK_TRIES,
+            seed=self.seed,
+            enough=lambda: time.monotonic() > until,
+        )

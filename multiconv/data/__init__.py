@@ -1,0 +1,1 @@
+"""Data that multiconv's modules read with importlib.resources."""

@@ -1,0 +1,195 @@
+"""What is right: convolution and its gradients from the definition, by index arithmetic.
+
+Independent of every framework and of ``backends/numpy.py``: each result is a gather, by indices written down from the definition, and a sum of
+products in a wider floating-point format. Float32 is summed in float64, float64 in ``numpy.longdouble``; the error that this still has is part of
+what `multiconv.bounds` allows. Integers are exact as long as no sum passes what the format holds.
+
+All arrays are channels first; the layout of a `Geometry` is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multiconv.spec import Geometry
+
+Wide = npt.NDArray[Any]
+Index = npt.NDArray[np.intp]
+
+
+def widen(array: npt.NDArray[Any]) -> Wide:
+    """The array in the next wider format: float32 as float64, float64 as longdouble.
+
+    Examples
+    --------
+    >>> widen(np.float32([0.5])).dtype
+    dtype('float64')
+    """
+    return array.astype(np.longdouble if array.dtype.itemsize >= 8 else np.float64)
+
+
+def cross_correlate(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    """``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``.
+
+    Parameters
+    ----------
+    x : array, shape (N, C_in, \\*spatial)
+    w : array, shape (C_out, C_in / groups, \\*kernel)
+    bias : array, shape (C_out,), or None
+    g : Geometry
+
+    Returns
+    -------
+    array, shape (N, C_out, \\*out)
+        Of the dtype of `x`.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> cross_correlate(x, w, None, ConvSpec().resolve(x.shape, w.shape))
+    array([[[21., 32.]]])
+    """
+    return _weigh(_windows(x, g, _seen), w, bias, g)
+
+
+def convolve(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    """``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + (k - 1 - j) * dilation - before] * w[o, c, j]``.
+
+    The kernel is not flipped: its indices run the other way, as the definition of convolution has it.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> convolve(x, w, None, ConvSpec().resolve(x.shape, w.shape))
+    array([[[12., 23.]]])
+    """
+    return _weigh(_windows(x, g, _seen_backwards), w, bias, g)
+
+
+def input_gradient(dy: Wide, w: Wide, g: Geometry) -> Wide:
+    """``dx[n, c, p] = sum over o, j of dy[n, o, i] * w[o, c, j]``, where ``i * stride + j * dilation - before = p``.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> dy, w = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0]]])
+    >>> input_gradient(dy, w, ConvSpec().resolve((1, 1, 3), w.shape))
+    array([[[ 1., 12., 20.]]])
+    """
+    windows = _windows(dy, g, _seeing)
+    channels = g.in_channels // g.groups
+    # (C_out, C_in / groups, *kernel) as (groups, C_in / groups, C_out / groups * kernel)
+    kernel = w.reshape(g.groups, -1, channels, prod(g.kernel)).swapaxes(1, 2).reshape(g.groups, channels, -1)
+    return np.matmul(kernel, windows).reshape(g.batch, g.in_channels, *g.size)
+
+
+def conv_transpose(y: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    """The adjoint of `cross_correlate` with a bias for each of its C_in output channels.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> y, w = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0, 100.0]]])
+    >>> conv_transpose(y, w, None, ConvSpec(stride=2).resolve_transpose(y.shape, w.shape))
+    array([[[  1.,  10., 102.,  20., 200.]]])
+    """
+    x = input_gradient(y, w, g)
+    return x if bias is None else x + bias.reshape(-1, *[1] * g.ndim)
+
+
+def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
+    """``dw[o, c, j] = sum over n, i of dy[n, o, i] * x[n, c, i * stride + j * dilation - before]``.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> x, dy = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> kernel_gradient(x, dy, ConvSpec().resolve(x.shape, (1, 1, 2)))
+    array([[[21., 32.]]])
+    """
+    windows = _windows(x, g, _seen)
+    outputs = dy.reshape(g.batch, g.groups, g.out_channels // g.groups, prod(g.out))
+    return np.matmul(outputs, windows.swapaxes(2, 3)).sum(axis=0).reshape(g.w_shape)
+
+
+def bias_gradient(dy: Wide) -> Wide:
+    """``dbias[o] = sum over n, i of dy[n, o, i]``.
+
+    Examples
+    --------
+    >>> bias_gradient(np.array([[[1.0, 10.0]]]))
+    array([11.])
+    """
+    return np.asarray(dy.sum(axis=(0, *range(2, dy.ndim))))
+
+
+def _seen(g: Geometry, axis: int) -> Index:
+    """The pixel that tap j of output i sees, as [j, i]; out of range where it sees padding."""
+    j, i = np.arange(g.kernel[axis])[:, None], np.arange(g.out[axis])
+    return i * g.stride[axis] + j * g.dilation[axis] - g.pads[axis][0]
+
+
+def _seen_backwards(g: Geometry, axis: int) -> Index:
+    """The pixel that tap j of output i sees where the kernel runs backwards."""
+    j, i = np.arange(g.kernel[axis])[:, None], np.arange(g.out[axis])
+    return i * g.stride[axis] + (g.kernel[axis] - 1 - j) * g.dilation[axis] - g.pads[axis][0]
+
+
+def _seeing(g: Geometry, axis: int) -> Index:
+    """The output whose tap j sees pixel p, as [j, p]; -1 where there is none."""
+    j, p = np.arange(g.kernel[axis])[:, None], np.arange(g.size[axis])
+    from_first = p + g.pads[axis][0] - j * g.dilation[axis]
+    return np.where(from_first % g.stride[axis] == 0, from_first // g.stride[axis], -1)
+
+
+def _windows(array: Wide, g: Geometry, index_of: Callable[[Geometry, int], Index]) -> Wide:
+    """Gather (N, C, \\*spatial) by an index [j, i] for each axis, as (N, groups, C / groups * kernel, positions)."""
+    positions = []
+    for axis in range(g.ndim):
+        index = index_of(g, axis)
+        where = 2 + 2 * axis  # each axis before this one has become two
+        inside = (index >= 0) & (index < array.shape[where])
+        array = np.take(array, np.where(inside, index, 0), axis=where)
+        array[(slice(None),) * where + (~inside,)] = 0
+        positions.append(index.shape[1])
+    taps_first = (0, 1, *range(2, 2 + 2 * g.ndim, 2), *range(3, 3 + 2 * g.ndim, 2))
+    batch, channels = array.shape[:2]
+    return array.transpose(taps_first).reshape(
+        batch, g.groups, channels // g.groups * prod(g.kernel), prod(positions)
+    )
+
+
+def _weigh(windows: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    y = np.matmul(w.reshape(g.groups, g.out_channels // g.groups, -1), windows)
+    y = y.reshape(g.batch, g.out_channels, *g.out)
+    return y if bias is None else y + bias.reshape(-1, *[1] * g.ndim)
+
+
+def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:
+    """How many terms the sum behind one element of a result has at most.
+
+    Parameters
+    ----------
+    direction : str
+        ``"forward"``, ``"convolve"``, ``"layer"``, ``"conv_transpose"``, ``"input gradient"``, ``"kernel gradient"`` or ``"bias gradient"``.
+    g : Geometry
+    bias : bool
+        Whether a bias is added, one term more.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> contraction("forward", ConvSpec().resolve((1, 3, 8, 8), (4, 3, 3, 3)), bias=True)
+    28
+    """
+    if direction in ("kernel gradient", "bias gradient"):
+        return g.batch * prod(g.out)
+    channels = g.out_channels if direction in ("input gradient", "conv_transpose") else g.in_channels
+    return channels // g.groups * prod(g.kernel) + bias

@@ -1,0 +1,274 @@
+"""A convolution with its numbers, what it should come to, and whether a backend's answer is that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multiconv import bounds, oracle
+from multiconv.backend import Backend
+from multiconv.spec import ConvSpec, Geometry
+
+Host = npt.NDArray[Any]
+
+DIRECTIONS = (
+    "forward",
+    "input gradient",
+    "kernel gradient",
+    "bias gradient",
+    "convolve",
+    "conv_transpose",
+    "layer",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """A right result, and how far from it an answer may lie.
+
+    Attributes
+    ----------
+    value : array
+        In the oracle's format, in the problem's layout.
+    bound : array
+        The largest error allowed, element by element. Zero where the answer must agree to the bit.
+    dtype : str
+        What the answer must be in.
+    """
+
+    value: Host
+    bound: Host
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What is to be said of an answer.
+
+    Attributes
+    ----------
+    ratio : float
+        The largest error in units of its bound; 0 where the answer is exact, infinity where any error is too much.
+    fault : str or None
+        What is wrong with it, in words; None if it is right.
+    index : tuple of int or None
+        Where it is worst.
+    """
+
+    ratio: float
+    fault: str | None = None
+    index: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Arrays and options for every direction of one convolution.
+
+    Attributes
+    ----------
+    source : str
+        Where the problem comes from, such as ``"resnet50 conv3_1"``.
+    spec : ConvSpec
+    x, w, dy : array
+        Input, kernel and cotangent; `dy` is also what is transposed-convolved.
+    bias, x_bias : array or None
+        For the C_out channels of the result, and for the C_in channels of the transposed convolution's; both or none.
+    integers : bool
+        Whether all values are integers so small that every result is exact, so that answers must agree to the bit.
+    seed : int or None
+        From what `with_values` drew the values; None if they were given.
+    """
+
+    source: str
+    spec: ConvSpec
+    x: Host
+    w: Host
+    dy: Host
+    bias: Host | None
+    x_bias: Host | None
+    integers: bool
+    seed: int | None = None
+    geometry: Geometry = field(init=False)
+    transposed: Geometry = field(init=False)
+
+    def __post_init__(self) -> None:
+        g = self.spec.resolve(self.x.shape, self.w.shape)
+        object.__setattr__(self, "geometry", g)
+        object.__setattr__(self, "transposed", self.spec.resolve_transpose(g.y_shape, g.w_shape, self.output_padding))
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        """What makes the transposed convolution's result as large as `x`, where the padding leaves a choice."""
+        g = self.spec.resolve(self.x.shape, self.w.shape)
+        return (0,) * g.ndim if "same" in str(self.spec.padding) else g.output_padding
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of every array."""
+        return self.x.dtype.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as keyword arguments of a backend's methods."""
+        s = self.spec
+        return {
+            "stride": s.stride,
+            "padding": s.padding,
+            "dilation": s.dilation,
+            "groups": s.groups,
+            "layout": s.layout,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The problem in words for JSON, without its values.
+
+        Examples
+        --------
+        >>> from multiconv.testing import given_values
+        >>> given_values("mine", ConvSpec(stride=2), np.ones((1, 1, 3)), np.ones((1, 1, 2))).describe()["x"]
+        [1, 1, 3]
+        """
+        return {
+            "source": self.source,
+            "dtype": self.dtype,
+            "values": "small integers" if self.integers else "reals",
+            "x": list(self.x.shape),
+            "w": list(self.w.shape),
+            "bias": self.bias is not None,
+            **self.options,
+        }
+
+    def answers(self, backend: Backend, direction: str | None = None) -> Iterator[tuple[str, Any]]:
+        """What a backend makes of it: each direction, or one, and its answer or the exception that came instead.
+
+        A layer is the framework's own, called without the core around it, and so not asked about a batch of zero, of which some
+        frameworks get the shape wrong.
+
+        Examples
+        --------
+        >>> from multiconv import backend
+        >>> from multiconv.testing import given_values
+        >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+        >>> dict(problem.answers(backend("numpy"), "forward"))
+        {'forward': array([[[2., 2.]]])}
+        """
+        x, w, bias, dy, options = self.x, self.w, self.bias, self.dy, self.options
+        calls: dict[tuple[str, ...], Callable[[], tuple[Any, ...]]] = {
+            ("forward",): lambda: (backend.cross_correlate(x, w, bias, **options),),
+            DIRECTIONS[1:4]: lambda: backend.cross_correlate_vjp(x, w, bias, dy, **options),
+            ("convolve",): lambda: (backend.convolve(x, w, bias, **options),),
+            ("conv_transpose",): lambda: (
+                backend.conv_transpose(dy, w, self.x_bias, **options, output_padding=self.output_padding),
+            ),
+        }
+        if self.geometry.batch:
+            calls["layer",] = lambda: (backend.layer(w, bias, **options)(backend.asarray(x)),)
+        for directions, call in calls.items():
+            if direction is not None and direction not in directions:
+                continue
+            try:
+                results = [None if r is None else backend.to_numpy(r) for r in call()]
+            except Exception as error:
+                yield direction or directions[0], error
+                continue
+            for name, result in zip(directions, results):
+                if result is not None and direction in (None, name):
+                    yield name, result
+
+    def expectations(self) -> dict[str, Expected]:
+        """What each direction should come to.
+
+        Examples
+        --------
+        >>> from multiconv.testing import given_values
+        >>> problem = given_values("mine", ConvSpec(), np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]]))
+        >>> problem.expectations()["forward"].value
+        array([[[21., 32.]]])
+        """
+        wide = [self._wide(a) for a in (self.x, self.w, self.dy, self.bias, self.x_bias)]
+        sums = self._sums(*wide)
+        if self.integers:
+            zero = np.zeros(())
+            return {d: Expected(self._laid_out(d, s), zero, self.dtype) for d, s in sums.items()}
+        magnitudes = self._sums(*(None if a is None else np.abs(a) for a in wide))
+        expected = {}
+        for direction, value in sums.items():
+            g = self.transposed if direction == "conv_transpose" else self.geometry
+            biased = self.bias is not None and not direction.endswith("gradient")
+            terms = oracle.contraction(direction, g, bias=biased)
+            bound = bounds.componentwise(magnitudes[direction], terms, self.dtype)
+            expected[direction] = Expected(self._laid_out(direction, value), self._laid_out(direction, bound), self.dtype)
+        return expected
+
+    def _sums(self, x: Host, w: Host, dy: Host, bias: Host | None, x_bias: Host | None) -> dict[str, Host]:
+        """The oracle's answer for each direction, channels first."""
+        g = self.geometry
+        forward = oracle.cross_correlate(x, w, bias, g)
+        sums = {
+            "forward": forward,
+            "input gradient": oracle.input_gradient(dy, w, g),
+            "kernel gradient": oracle.kernel_gradient(x, dy, g),
+            "convolve": oracle.convolve(x, w, bias, g),
+            "conv_transpose": oracle.conv_transpose(dy, w, x_bias, self.transposed),
+            "layer": forward,
+        }
+        if bias is not None:
+            sums["bias gradient"] = oracle.bias_gradient(dy)
+        return sums
+
+    def _wide(self, array: Host | None) -> Any:
+        """In the oracle's format and channels first."""
+        if array is None:
+            return None
+        wide = array.astype(np.float64) if self.integers else oracle.widen(array)
+        return np.moveaxis(wide, -1, 1) if self.spec.channels_last and array.ndim > 1 and array is not self.w else wide
+
+    def _laid_out(self, direction: str, array: Host) -> Host:
+        """From channels first to the problem's layout."""
+        data = direction not in ("kernel gradient", "bias gradient")
+        return np.moveaxis(array, 1, -1) if self.spec.channels_last and data else array
+
+
+def judge(answer: Host, expected: Expected) -> Judgement:
+    """Compare shape and dtype, then values.
+
+    Parameters
+    ----------
+    answer : array
+    expected : Expected
+
+    Returns
+    -------
+    Judgement
+
+    Examples
+    --------
+    >>> expected = Expected(np.array([1.0, 2.0]), np.array([0.0, 0.5]), "float32")
+    >>> judge(np.float32([1, 2.25]), expected).ratio
+    0.5
+    >>> judge(np.float32([1, 3]), expected).fault
+    'element [1] is 3.0, but 2.0 is right, and an error of 0.5 is allowed'
+    >>> judge(np.ones((1, 2), "float32"), expected).fault
+    'its shape is (1, 2), but (2,) is right'
+    """
+    right = expected.value
+    if answer.shape != right.shape:
+        return Judgement(np.inf, f"its shape is {answer.shape}, but {right.shape} is right")
+    if answer.dtype.name != expected.dtype:
+        return Judgement(np.inf, f"its dtype is {answer.dtype.name}, but {expected.dtype} is right")
+    ratios = bounds.ratios(answer, right, expected.bound)
+    if not ratios.size:
+        return Judgement(0.0)
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
+    ratio = float(ratios[index])
+    if ratio <= 1:
+        return Judgement(ratio)
+    bound = float(np.broadcast_to(expected.bound, right.shape)[index])
+    allowed = f"an error of {bound:.3g} is allowed" if bound else "it must be exact"
+    return Judgement(
+        ratio, f"element {list(index)} is {answer[index]!s}, but {right[index]!s} is right, and {allowed}", index
+    )

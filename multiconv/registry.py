@@ -1,0 +1,340 @@
+"""Which backends there are, where each runs, and how to get one. Nothing is imported until it is asked for.
+
+A backend is an entry point of the group ``multiconv.backends``: its name, and ``"module:class"``. The project's own five are found the
+same way as anybody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multiconv.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from multiconv.backend import Backend
+    from multiconv.worker import RemoteBackend
+
+GROUP = "multiconv.backends"
+ORDER = ("numpy", "torch", "jax", "tensorflow", "mxnet")
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """A backend as `backends` lists it.
+
+    Attributes
+    ----------
+    name : str
+    version : str or None
+        The framework's.
+    where : str or None
+        ``"this process"`` or ``"worker"``; None if it can't be had.
+    python : str or None
+        The path of the Python that it runs in.
+    dtypes, devices : tuple of str or None
+        What it computes in, and on; None if it was not asked.
+    reason, install : str or None
+        Why it can't be had, and the command that gets it.
+    """
+
+    name: str
+    version: str | None = None
+    where: str | None = None
+    python: str | None = None
+    dtypes: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
+    reason: str | None = None
+    install: str | None = None
+
+    def asdict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Examples
+        --------
+        >>> BackendInfo("numpy", "2.4.6").asdict()["version"]
+        '2.4.6'
+        """
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a backend runs: a Python, and the framework's version there."""
+
+    python: Path
+    version: str | None
+    here: bool
+
+
+def names() -> list[str]:
+    """The names of all backends, the project's own five first.
+
+    Examples
+    --------
+    >>> names()[:2]
+    ['numpy', 'torch']
+    """
+    found = _entry_points()
+    return [n for n in ORDER if n in found] + sorted(set(found) - set(ORDER))
+
+
+def backend(name: str, *, worker: bool = False, timeout: float | None = None) -> Backend:
+    """A backend by name.
+
+    It runs in this process if its framework can be imported here, else in a worker in an environment of its own
+    (``multiconv env create``). Each call with the same arguments gives the same one.
+
+    Parameters
+    ----------
+    name : str
+        ``"torch"``; ``"torch@2.5.1"``, a version in an environment of its own; or ``"torch@/path/to/python"``, somebody's existing
+        environment, which need not have multiconv. The variable ``MULTICONV_TORCH_PYTHON`` names one for plain ``"torch"``.
+    worker : bool
+        Whether it shall run in a worker even if it could run in this process.
+    timeout : float, optional
+        Seconds that a call in a worker may take; 300 by default.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    BackendUnavailable
+        If it can't be had. The message says why and what to type.
+
+    Examples
+    --------
+    >>> backend("numpy").name
+    'numpy'
+    >>> backend("caffe")
+    Traceback (most recent call last):
+    multiconv.errors.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, jax, tensorflow, mxnet
+    """
+    if not isinstance(name, str):
+        raise BackendUnavailable(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
+    if timeout is not None and not timeout > 0:
+        raise BackendUnavailable(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    place = locate(name)
+    if place.here and not worker:
+        return _in_process(name.partition("@")[0])
+    return _in_worker(name.partition("@")[0], place.python, timeout)
+
+
+def new_worker(name: str, timeout: float | None = None) -> RemoteBackend:
+    """A backend in a worker of its own, which the caller closes.
+
+    Parameters
+    ----------
+    name, timeout
+        As in `backend`.
+
+    Examples
+    --------
+    >>> numpy = new_worker("numpy")
+    >>> numpy.devices()
+    ['cpu']
+    >>> numpy.close()
+    """
+    return _worker(name.partition("@")[0], locate(name).python, timeout)
+
+
+def backends(*, probe: bool = False) -> list[BackendInfo]:
+    """All backends: version, where each runs, or why it can't and what to type.
+
+    Parameters
+    ----------
+    probe : bool
+        Whether to start each in a worker to see that it loads and to ask for its dtypes and devices. Takes seconds.
+
+    Returns
+    -------
+    list of BackendInfo
+
+    Examples
+    --------
+    >>> backends()[0].where
+    'this process'
+    """
+    infos = [describe(name) for name in names()]
+    if not probe:
+        return infos
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(_probe, infos))
+
+
+def describe(name: str) -> BackendInfo:
+    """One backend as `backends` lists it, without loading it.
+
+    Examples
+    --------
+    >>> describe("numpy").where
+    'this process'
+    """
+    try:
+        place = locate(name)
+    except BackendUnavailable as error:
+        return BackendInfo(name, reason=str(error), install=install_command(name))
+    return BackendInfo(name, place.version, "this process" if place.here else "worker", str(place.python))
+
+
+def locate(name: str) -> Place:
+    """Where a backend runs, without loading it.
+
+    Raises
+    ------
+    BackendUnavailable
+        If it can't be had.
+
+    Examples
+    --------
+    >>> locate("numpy").here
+    True
+    """
+    from multiconv import environments
+
+    plain, _, where = name.partition("@")
+    known = _entry_points()
+    if plain not in known:
+        raise BackendUnavailable(f"there is no backend {plain!r}: the backends are {', '.join(names())}")
+    if os.sep in where:
+        return _elsewhere(plain, Path(where).expanduser())
+    if not where:
+        named = environments.override(plain)
+        if named is not None:
+            return _elsewhere(plain, named)
+    here = _version_here(plain)
+    if here is not None and (not where or here.partition("+")[0] == where):
+        return Place(Path(sys.executable), here, here=True)
+    environment = environments.find(name)
+    if environment is not None:
+        return Place(environment.python, environment.version, here=False)
+    has = f"has {plain} {here}" if here else f"has no {plain}"
+    raise BackendUnavailable(
+        f"{name} can't be had: this Python ({sys.executable}) {has}, and there is no environment for {name}; "
+        f"make one with: {install_command(name)}"
+    )
+
+
+def install_command(name: str) -> str:
+    """What to type to get a backend.
+
+    Examples
+    --------
+    >>> install_command("mxnet")
+    'multiconv env create mxnet'
+    """
+    return f"multiconv env create {name}"
+
+
+@lru_cache(maxsize=1)
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {e.name: e for e in entry_points(group=GROUP)}
+
+
+@lru_cache(maxsize=None)
+def _in_process(name: str) -> Backend:
+    try:
+        made: Backend = _entry_points()[name].load()()
+    except Exception as error:
+        raise BackendUnavailable(
+            f"{name} can't be loaded in {sys.executable}: {type(error).__name__}: {error}; "
+            f"give it an environment of its own with: {install_command(name)}, or name one: {name}@/path/to/python"
+        ) from error
+    return made
+
+
+@lru_cache(maxsize=None)
+def _in_worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
+    return _worker(name, python, timeout)
+
+
+def _worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
+    from multiconv.worker import TIMEOUT, RemoteBackend, Worker, source_places
+
+    target = _entry_points()[name].value
+    return RemoteBackend(Worker(name, target, source_places(target), python, TIMEOUT if timeout is None else timeout))
+
+
+def _probe(info: BackendInfo) -> BackendInfo:
+    from dataclasses import replace
+
+    if info.python is None:
+        return info
+    try:
+        asked = _worker(info.name, Path(info.python), None)
+    except BackendUnavailable as error:
+        return BackendInfo(info.name, reason=str(error), install=install_command(info.name))
+    try:
+        return replace(info, version=asked.version, dtypes=asked.dtypes, devices=tuple(asked.devices()))
+    finally:
+        asked.close()
+
+
+def _version_here(name: str) -> str | None:
+    """The framework's version in this Python, from what is installed, without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
+    from multiconv.environments import RECIPES
+
+    recipe = RECIPES.get(name)
+    if recipe is None:
+        distribution = _entry_points()[name].dist
+        return distribution.version if distribution is not None else None
+    if find_spec(recipe.module) is None:
+        return None
+    for distribution_name in recipe.distributions:
+        try:
+            return version(distribution_name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+ASK = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+found = []
+for name in json.loads(sys.argv[1]):
+    try:
+        found.append(version(name))
+    except PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+def _elsewhere(name: str, python: Path) -> Place:
+    """A backend in somebody's Python, which is asked what it has, without importing a framework."""
+    from multiconv.environments import RECIPES
+
+    recipe = RECIPES.get(name)
+    distributions = recipe.distributions if recipe is not None else ()
+    command = [str(python), "-I", "-c", ASK, json.dumps(distributions)]
+    try:
+        asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        versions = json.loads(asked.stdout)
+    except OSError as error:
+        raise BackendUnavailable(f"{name} can't run in {python}: {error.strerror or error}") from None
+    except subprocess.TimeoutExpired:
+        raise BackendUnavailable(f"{name} can't run in {python}: it did not answer within 60 s") from None
+    except ValueError:
+        end = (asked.stderr or asked.stdout).strip()[-500:]
+        raise BackendUnavailable(f"{name} can't run in {python}: it is no Python that works; it wrote: {end!r}") from None
+    if distributions and not versions:
+        raise BackendUnavailable(f"{name} can't run in {python}: that Python has no {' or '.join(distributions)}")
+    return Place(python, versions[0] if versions else None, here=False)

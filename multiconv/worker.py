@@ -1,0 +1,389 @@
+"""A backend in another Python, as a `Backend`.
+
+The other Python is a process of its own: its framework can't disturb this one, not even by crashing. A crash, a hang or an answer
+that is none becomes an exception that says what was asked and what the worker last wrote, and the next call starts a new worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+
+import multiconv
+from multiconv import errors
+from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, UnsupportedError
+from multiconv.spec import ConvSpec, Geometry
+from multiconv.wire import Garbled, Wire, anonymous_file
+
+TIMEOUT = 300.0
+START_TIMEOUT = 120.0
+KEPT_STDERR = 1 << 20
+SHOWN_STDERR = 4000
+SHOWN_VALUES = 256
+
+
+class Worker:
+    """A process that serves one backend.
+
+    Parameters
+    ----------
+    name : str
+        The backend's name, for messages.
+    entry_point : str
+        ``"module:class"`` of the backend.
+    places : dict
+        Where the source of multiconv and of the backend lies, by package.
+    python : path
+        The Python to run it with.
+    timeout : float
+        Seconds that an answer may take.
+    """
+
+    def __init__(self, name: str, entry_point: str, places: dict[str, str], python: Path, timeout: float) -> None:
+        self.name, self.entry_point, self.places, self.python, self.timeout = name, entry_point, places, python, timeout
+        self.hello: dict[str, Any] = {}
+        self.dropped: list[int] = []
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self.start()
+
+    def request(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> tuple[Any, list[Host | None]]:
+        """Ask, and return the answer's value and arrays.
+
+        Raises
+        ------
+        BackendCrashed, BackendTimeout
+            If no answer came. The next request starts a new worker.
+        BackendError
+            If the framework raised an exception.
+        """
+        with self._lock:
+            if self._process is None or self._owner != os.getpid():
+                self.start()
+            try:
+                dropped = [self.dropped.pop() for _ in range(len(self.dropped))]
+                self._wire.send({**header, "drop": dropped}, arrays)
+                answer, results = self._receive(self.timeout)
+                results = [None if r is None else np.array(r) for r in results]
+            except (Garbled, EOFError, OSError, TimeoutError) as error:
+                self._give_up(error, _problem(self.name, self.hello, header, arrays))
+            except BaseException:
+                self.stop()  # an answer may still be on its way, and would be taken for the next one's
+                raise
+            self._trim_stderr()
+        if "error" in answer:
+            self._raise(answer["error"], _problem(self.name, self.hello, header, arrays))
+        return answer["value"], results
+
+    def start(self) -> None:
+        """Start the process and wait until it has loaded the backend.
+
+        Raises
+        ------
+        BackendUnavailable
+            If it can't be started, or can't load the backend.
+        """
+        ours, theirs = socket.socketpair()
+        lifeline, ours_lifeline = os.pipe()
+        requests, answers = anonymous_file(), anonymous_file()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        setup = {
+            "connection": theirs.fileno(),
+            "lifeline": lifeline,
+            "requests": requests,
+            "answers": answers,
+            "backend": self.entry_point,
+            "places": self.places,
+            "path": [p for p in sys.path if p] if _same_python(self.python) else [],
+        }
+        command = [str(self.python), "-I", "-X", "faulthandler", str(Path(__file__).with_name("serve.py")), json.dumps(setup)]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=(theirs.fileno(), lifeline, requests, answers),
+                start_new_session=True,
+            )
+        except OSError as error:
+            for fd in (ours.detach(), ours_lifeline, requests, answers):
+                os.close(fd)
+            raise BackendUnavailable(f"{self.name} can't run in {self.python}: {error.strerror or error}") from None
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", max(1, int(self.timeout)), 0))
+        connection: Connection[Any, Any] = Connection(ours.detach())
+        self._wire = Wire(connection, mine=requests, theirs=answers)
+        self._process, self._owner = process, os.getpid()
+        self._stop = weakref.finalize(self, _stop, process, connection, (ours_lifeline, requests, answers), self._owner)
+        try:
+            answer, _ = self._receive(START_TIMEOUT)
+            if "error" in answer:
+                described = answer["error"]
+                raise BackendUnavailable(
+                    f"{self.name} can't be loaded in {self.python}: {described['type']}: {described['message']}"
+                )
+            self.hello = answer["hello"]
+        except (Garbled, EOFError, OSError, TimeoutError) as error:
+            how = self._how_it_ended(error)
+            raise BackendUnavailable(f"{self.name} can't be loaded in {self.python}: the process {how}{self._tail()}") from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the process. The next request starts a new one."""
+        if self._process is not None:
+            self._stop()
+            self._process = None
+
+    def _receive(self, timeout: float) -> tuple[dict[str, Any], list[Host | None]]:
+        if not self._wire.connection.poll(timeout):
+            raise TimeoutError
+        return self._wire.receive()
+
+    def _give_up(self, error: Exception, problem: dict[str, Any]) -> NoReturn:
+        late = isinstance(error, (TimeoutError, BlockingIOError))
+        how = f"took longer than its {self.timeout:g} s and was killed" if late else self._how_it_ended(error)
+        self.stop()
+        kind = BackendTimeout if late else BackendCrashed
+        raise kind(
+            f"{self.name} in {self.python} {how}, on {json.dumps(problem)}{self._tail()}",
+            backend=self.name,
+            problem=problem,
+            stderr=self._written(),
+        ) from None
+
+    def _how_it_ended(self, error: Exception) -> str:
+        """In words, once the process is gone."""
+        process = self._process
+        assert process is not None
+        if isinstance(error, Garbled):
+            self.stop()
+            return f"sent what is no answer ({error})"
+        if isinstance(error, TimeoutError):
+            self.stop()
+            return "did not start in time"
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return "closed its connection"
+        self.stop()
+        if process.returncode < 0:
+            return f"was killed by {signal.Signals(-process.returncode).name}"
+        return f"ended with exit status {process.returncode}"
+
+    def _raise(self, described: dict[str, str], problem: dict[str, Any]) -> NoReturn:
+        known = getattr(errors, described["type"], None)
+        if isinstance(known, type) and issubclass(known, errors.ConvError):
+            raise known(described["message"])
+        raise BackendError(
+            f"{self.name} raised {described['type']}: {described['message']}",
+            backend=self.name,
+            problem=problem,
+            stderr=described["traceback"],
+        )
+
+    def _written(self) -> str:
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - SHOWN_STDERR))
+        return self._stderr.read().decode(errors="replace").strip()
+
+    def _tail(self) -> str:
+        written = self._written()
+        return f"; it wrote:\n{written}" if written else ""
+
+    def _trim_stderr(self) -> None:
+        if os.fstat(self._stderr.fileno()).st_size > KEPT_STDERR:
+            self._stderr.truncate(0)
+
+
+class RemoteBackend(Backend):
+    """A backend in a worker. Its arrays are NumPy's: they cross to the worker and back with each call.
+
+    Parameters
+    ----------
+    worker : Worker
+
+    Attributes
+    ----------
+    python : Path
+        The Python it runs in.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self.worker = worker
+        self.name = worker.name
+        self.python = worker.python
+        self.dtypes = tuple(worker.hello["dtypes"])
+
+    def __repr__(self) -> str:
+        return f"<multiconv backend {self.name} {self.version}, in a worker: {self.python}>"
+
+    def close(self) -> None:
+        """End the worker; a later call starts another."""
+        self.worker.stop()
+
+    # ---- Arrays
+
+    @property
+    def version(self) -> str:
+        return str(self.worker.hello["version"])
+
+    @property
+    def python_version(self) -> str:
+        """The version of the worker's Python."""
+        return str(self.worker.hello["python"])
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray)
+
+    def asarray(self, host: Host) -> Array:
+        return host
+
+    def to_numpy(self, array: Array) -> Host:
+        return np.asarray(array)
+
+    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
+        return np.transpose(array, axes)
+
+    def flip(self, array: Array, axes: Sequence[int]) -> Array:
+        return np.flip(array, tuple(axes))
+
+    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
+        return np.pad(array, widths)
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        return np.stack(arrays)
+
+    # ---- Convolution
+
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        header = {"do": "plan", "operation": operation, "dtype": dtype, "geometry": asdict(g)}
+
+        def ask(*arrays: Array) -> Any:
+            _, results = self.worker.request(header, arrays)
+            return tuple(results) if operation == "cross_correlate_vjp" else results[0]
+
+        return ask
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K)
+        return self._loop("corr2d", X, K)
+
+    def corr2d_multi_in(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=3)
+        return self._loop("corr2d_multi_in", X, K)
+
+    def corr2d_multi_in_out(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=4)
+        return self._loop("corr2d_multi_in_out", X, K)
+
+    def _loop(self, name: str, X: Array, K: Array) -> Array:
+        return self.worker.request({"do": name}, (X, K))[1][0]
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        raise UnsupportedError(f"{self.name} runs in a worker: its own arrays and calls can't be had here")
+
+    def native_conv_transpose(self, g: Geometry) -> Operation:
+        return self.native_cross_correlate(g)
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        return RemoteLayer(self.worker, spec, w, bias)
+
+    # ---- Running
+
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        name = getattr(function, "__name__", "")
+        if getattr(function, "__self__", None) is not self or not name.startswith("corr2d"):
+            raise UnsupportedError(
+                f"{self.name} runs in a worker, which can't be given a function of this process: "
+                "only the backend's own corr2d, corr2d_multi_in and corr2d_multi_in_out"
+            )
+        return tuple(self.worker.request({"do": "vjp", "of": name}, (*primals, cotangent))[1])
+
+    def block(self, array: Array) -> Array:
+        return array
+
+    def devices(self) -> list[str]:
+        return list(self.worker.request({"do": "devices"})[0])
+
+
+class RemoteLayer:
+    """A layer that lives in a worker. If the worker has to start again, so is the layer made again."""
+
+    def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None) -> None:
+        self.worker, self.spec, self.weight, self.bias = worker, spec, w, bias
+        self._make()
+
+    def __call__(self, x: Host) -> Host:
+        if self._pid != self.worker.hello["pid"]:
+            self._make()
+        y = self.worker.request({"do": "call layer", "layer": self._number}, (x,))[1][0]
+        assert y is not None
+        return y
+
+    def _make(self) -> None:
+        self._number, _ = self.worker.request({"do": "layer", "spec": asdict(self.spec)}, (self.weight, self.bias))
+        self._pid = self.worker.hello["pid"]
+        # Told with the next request, since garbage may be collected in the middle of one.
+        weakref.finalize(self, self.worker.dropped.append, self._number).atexit = False
+
+
+def source_places(entry_point: str) -> dict[str, str]:
+    """Where the source lies that a worker for this entry point needs, by package."""
+    from importlib.util import find_spec
+
+    places = {"multiconv": str(Path(multiconv.__file__).parent)}
+    for name in ("multiconv.backends", entry_point.partition(":")[0].partition(".")[0]):
+        spec = None if name in places else find_spec(name)
+        if spec is not None and spec.origin:
+            places[name] = str(Path(spec.origin).parent) if spec.submodule_search_locations else spec.origin
+    return places
+
+
+def _stop(process: subprocess.Popen[bytes], connection: Connection[Any, Any], fds: tuple[int, ...], owner: int) -> None:
+    connection.close()
+    for fd in fds:
+        os.close(fd)
+    if owner == os.getpid():  # else a fork of the parent's, whose worker it isn't
+        process.kill()
+        process.wait()
+
+
+def _same_python(python: Path) -> bool:
+    """Whether it is this very Python, whose search path a worker then shares."""
+    return os.path.abspath(python) == os.path.abspath(sys.executable)
+
+
+def _problem(name: str, hello: dict[str, Any], header: dict[str, Any], arrays: Sequence[Host | None]) -> dict[str, Any]:
+    """What was asked, for JSON."""
+    described = [
+        None
+        if a is None
+        else {"dtype": a.dtype.name, "shape": a.shape, **({"values": a.tolist()} if a.size <= SHOWN_VALUES else {})}
+        for a in arrays
+    ]
+    return {"backend": name, "version": hello.get("version"), **header, "arrays": described}

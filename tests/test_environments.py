@@ -1,0 +1,544 @@
+"""Environments, made in a temporary home from recipes that need no network."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from multiconv import environments
+from multiconv.environments import RECIPES, Environment, Recipe, create, find, interpreters, listing, override, remove
+from multiconv.errors import BackendUnavailable
+
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+BASE = Path(getattr(sys, "_base_executable", sys.executable))
+SOURCE = Path(environments.__file__).parents[1]
+
+# A recipe whose module every Python has, and whose version is that of a distribution that every venv has.
+NOTHING = Recipe("json", "1.0", lambda version: [], (THIS,), ("pip",))
+SOMETHING = Recipe(
+    "something", "1.0", lambda version: [f"something=={version}"], (THIS,), ("something-cpu", "something")
+)
+
+MALFORMED = [
+    "",
+    "@1.0",
+    "../fake",
+    "/fake",
+    ".fake",
+    "fake fake",
+    "fake\n",
+    "fake@",
+    "fake@latest",
+    "fake@../x",
+    "fake@/usr/bin/python",
+    "fake@~/env/bin/python",
+    "fake@-r",
+    "fake@1.0 --index-url=http://x",
+    "fake@1.0;x",
+    "fake@1.0\n",
+    "fake@1.0@1.0",
+    "fake@1.*",
+    "fake@\N{FULLWIDTH DIGIT ONE}",
+    "fake@" + "1" * 100,
+]
+WELL_FORMED = ["2.5.1", "2.13.0+cpu", "1.8.0.post0", "2.0.0a0", "2.6.0rc1", "2.6.0.dev20241010+cu124", "3"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home of its own for each test, none of the machine's own settings, and an index that holds nothing."""
+    for name in [n for n in os.environ if n.startswith(("MULTICONV_", "PIP_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MULTICONV_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setitem(RECIPES, "fake", NOTHING)
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """An environment as `create` makes it, with all that it said."""
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MULTICONV_HOME", str(tmp_path_factory.mktemp("template")))
+        patch.delenv("MULTICONV_BASE_PYTHON", raising=False)
+        patch.setitem(RECIPES, "fake", NOTHING)
+        made = create("fake", progress=said.append)
+    return made, said
+
+
+@pytest.fixture
+def quick(template, tmp_path, monkeypatch):
+    """Make environments from a copy, as `python -m venv` takes seconds; once the file ``go`` is there."""
+    go = tmp_path / "go"
+    go.touch()
+    stub = script(
+        tmp_path / "quick-python",
+        f"""
+        if [ "$3" = venv ]; then
+            while [ ! -e {go} ]; do sleep 0.05; done
+            cp -a {template[0].path} "$4" && rm "$4/multiconv.json"
+        else
+            exec {BASE} "$@"
+        fi
+        """,
+    )
+    monkeypatch.setenv("MULTICONV_BASE_PYTHON", str(stub))
+    return go
+
+
+@pytest.fixture
+def copied(template, home):
+    """A finished environment in this test's home."""
+    path = home / "environments" / "fake"
+    shutil.copytree(template[0].path, path, symlinks=True)
+    return path
+
+
+@pytest.fixture
+def silent_index(monkeypatch):
+    """A package index that takes a connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        yield server
+
+
+def script(path: Path, body: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def wheel(directory: Path, name: str, version: str) -> None:
+    """Write a wheel with one empty module."""
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": "",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+        record += f"{path},sha256={digest},{len(text)}\n"
+    files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
+    directory.mkdir()
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+
+
+def start_create(*requirements: str) -> subprocess.Popen[str]:
+    """Another process that makes "fake", and prints what it is doing and then the path."""
+    program = (
+        "import sys; from multiconv import environments as e; "
+        f"e.RECIPES['fake'] = e.Recipe('json', '1.0', lambda v: sys.argv[1:], ({THIS!r},), ('pip',)); "
+        "print(e.create('fake', progress=lambda said: print(said, flush=True)).path)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *requirements],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+
+
+def left(home: Path) -> list[str]:
+    """What there is in a home, but for lock files."""
+    return sorted(p.name for p in (home / "environments").glob("*") if not p.name.endswith(".lock"))
+
+
+# ---- Names and places
+
+
+def test_home_is_where_the_variable_says(home, monkeypatch):
+    assert environments.home() == home
+    monkeypatch.setenv("MULTICONV_HOME", "~/somewhere")
+    assert environments.home() == Path.home() / "somewhere"
+    monkeypatch.setenv("MULTICONV_HOME", "")
+    assert environments.home() == platformdirs.user_data_path("multiconv")
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize("function", [find, create, remove])
+def test_a_malformed_name_is_refused_and_touches_nothing(function, name, home):
+    with pytest.raises(BackendUnavailable, match="names no environment"):
+        function(name)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("version", WELL_FORMED)
+def test_a_version_can_be_asked_for(version):
+    assert find(f"fake@{version}") is None
+
+
+def test_an_unknown_backend_is_refused_with_the_known_ones(home):
+    assert find("caffe") is None
+    with pytest.raises(BackendUnavailable, match="'caffe', only for numpy, torch, jax, tensorflow, mxnet"):
+        create("caffe@1.0")
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "tensorflow", "mxnet"])
+def test_a_recipe_pins_its_default_version(backend):
+    recipe = RECIPES[backend]
+    assert environments.VERSION.fullmatch(recipe.version)
+    assert any(r.endswith(f"=={recipe.version}") for r in recipe.requirements(recipe.version))
+
+
+def test_what_a_recipe_adds_depends_on_the_version():
+    assert RECIPES["mxnet"].requirements("1.9.1") == ["mxnet==1.9.1", "numpy==1.23.5"]
+    assert RECIPES["mxnet"].pythons == ("3.11", "3.10")
+    assert RECIPES["torch"].requirements("2.13.0") == ["torch==2.13.0", "numpy"]
+    assert RECIPES["torch"].requirements("2.2.2+cpu") == ["torch==2.2.2+cpu", "numpy<2"]
+
+
+# ---- A finished environment
+
+
+def test_create_makes_a_python_that_is_found_again(template, monkeypatch):
+    made, said = template
+    monkeypatch.setenv("MULTICONV_HOME", str(made.path.parents[1]))
+    assert made == find("fake") == create("fake")
+    assert listing() == [made]
+    assert (made.label, made.backend) == ("fake", "fake")
+    assert made.size() > 2**20
+    assert said[0].startswith(f"making an environment in {made.path} with ")
+    assert said[1:] == ["importing json"]
+    pip = subprocess.run([made.python, "-I", "-m", "pip", "--version"], capture_output=True, text=True, check=True)
+    assert pip.stdout.split()[1] == made.version
+    assert str(made.path) in pip.stdout
+
+
+def test_the_marker_says_what_is_in_it(template):
+    made, _ = template
+    marker = json.loads((made.path / "multiconv.json").read_text())
+    assert marker == {"backend": "fake", "version": made.version, "requirements": [], "python": THIS}
+
+
+def test_create_returns_a_finished_one_without_work(copied, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    said = []
+    assert create("fake", progress=said.append).path == copied
+    assert said == []
+
+
+def test_the_listing_is_sorted_and_has_finished_ones_only(template, home):
+    for label in ("fake@2.0", "fake", "fake@1.0", "unfinished"):
+        shutil.copytree(template[0].path, home / "environments" / label, symlinks=True)
+    (home / "environments" / "unfinished" / "multiconv.json").unlink()
+    assert [e.label for e in listing()] == ["fake", "fake@1.0", "fake@2.0"]
+
+
+def test_the_listing_of_an_empty_home_is_empty():
+    assert listing() == []
+
+
+@pytest.mark.parametrize("marker", ["", "[]", "{}", "null", '{"backend": "fake"}', "\udcff"])
+def test_a_broken_marker_counts_as_unfinished(copied, marker):
+    (copied / "multiconv.json").write_bytes(marker.encode(errors="surrogateescape"))
+    assert find("fake") is None
+    assert listing() == []
+
+
+def test_one_whose_python_is_gone_is_made_anew(copied, quick):
+    (copied / "bin" / "python").unlink()
+    (copied / "bin" / "python").symlink_to("/no/such/python")
+    assert find("fake") is None
+    assert create("fake").python.exists()
+
+
+def test_an_unfinished_one_is_made_anew(copied, quick):
+    (copied / "multiconv.json").unlink()
+    (copied / "stray").touch()
+    assert create("fake").path == copied
+    assert not (copied / "stray").exists()
+
+
+def test_remove(copied, home):
+    assert remove("fake") == copied
+    assert find("fake") is None
+    assert left(home) == []
+
+
+def test_remove_takes_unfinished_ones(home):
+    unfinished = home / "environments" / "fake@1.0"
+    unfinished.mkdir(parents=True)
+    assert remove("fake@1.0") == unfinished
+    assert left(home) == []
+
+
+def test_remove_says_which_there_are(copied):
+    with pytest.raises(BackendUnavailable, match="no environment fake@1.0 to remove in .*; finished are: fake$"):
+        remove("fake@1.0")
+
+
+# ---- Installing
+
+
+@pytest.mark.parametrize("variable", ["PIP_NO_INPUT", "PIP_USER"])
+def test_requirements_are_installed_as_pip_is_configured(quick, tmp_path, monkeypatch, variable):
+    monkeypatch.setitem(RECIPES, "fake", SOMETHING)
+    wheel(tmp_path / "wheels", "something", "2.0+cpu")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv(variable, "1")
+    said = []
+    made = create("fake@2.0", progress=said.append)
+    assert made == Environment("fake@2.0", "fake", "2.0+cpu", made.path / "bin" / "python", made.path)
+    assert made == find("fake@2.0")
+    assert said[1:] == ["installing something==2.0", "importing something"]
+    assert json.loads((made.path / "multiconv.json").read_text())["requirements"] == ["something==2.0"]
+
+
+def test_if_pip_fails_the_end_of_what_it_said_is_told(quick, monkeypatch, home):
+    monkeypatch.setitem(RECIPES, "fake", SOMETHING)
+    with pytest.raises(BackendUnavailable, match="could not install something==1.0 for fake") as caught:
+        create("fake")
+    advice, *tail = str(caught.value).splitlines()
+    assert "MULTICONV_BASE_PYTHON" in advice
+    assert tail[-1] == "ERROR: No matching distribution found for something==1.0"
+    assert left(home) == []
+
+
+def test_the_end_is_fifteen_lines(quick, monkeypatch):
+    program = "import sys; print(*range(100), sep='\\n\\n'); print('last', file=sys.stderr); sys.exit(1)"
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module=program.removeprefix("import ")))
+    with pytest.raises(BackendUnavailable) as caught:
+        create("fake")
+    assert str(caught.value).splitlines()[1:] == [*map(str, range(86, 100)), "last"]
+
+
+def test_what_does_not_import_is_not_finished(quick, monkeypatch, home):
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module="no_such_module"))
+    with pytest.raises(BackendUnavailable, match="MULTICONV_FAKE_PYTHON(.|\n)*No module named 'no_such_module'"):
+        create("fake")
+    assert left(home) == []
+
+
+def test_an_import_that_does_not_end_is_ended(quick, monkeypatch, home):
+    monkeypatch.setattr(environments, "IMPORT_TIMEOUT", 0.3)
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module="time; time.sleep(600)"))
+    with pytest.raises(BackendUnavailable, match=r"stopped after 0\.3 s"):
+        create("fake")
+    assert left(home) == []
+
+
+def test_what_pip_does_not_know_is_not_finished(quick, monkeypatch, home):
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, distributions=("a", "b")))
+    with pytest.raises(BackendUnavailable, match="installed none of a, b"):
+        create("fake")
+    assert left(home) == []
+
+
+def test_this_pythons_packages_do_not_leak_in(quick, monkeypatch, tmp_path):
+    (tmp_path / "leaked.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = "os; assert 'PYTHONPATH' not in os.environ; import leaked"
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module=program))
+    with pytest.raises(BackendUnavailable, match="No module named 'leaked'"):
+        create("fake")
+
+
+def test_a_home_that_cannot_be_written_is_named(monkeypatch):
+    monkeypatch.setenv("MULTICONV_HOME", "/dev/null/home")
+    with pytest.raises(BackendUnavailable, match="/dev/null/home.*MULTICONV_HOME"):
+        create("fake")
+
+
+# ---- Interruptions, and two at a time
+
+
+def test_ctrl_c_leaves_nothing_behind(quick, silent_index, home):
+    with start_create("something") as making:
+        connection, _ = silent_index.accept()
+        assert left(home) == ["fake"]
+        making.send_signal(signal.SIGINT)
+        _, errors = making.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert left(home) == []
+    with connection:
+        connection.settimeout(10)
+        while connection.recv(4096):  # what pip asked for, and then the end: pip is gone
+            pass
+
+
+def test_the_lock_is_held_for_as_long_as_pip_lives(quick, silent_index, home):
+    with start_create("something") as making:
+        connection, _ = silent_index.accept()
+        making.kill()
+    with (home / "environments" / ".fake.lock").open("a") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    silent_index.close()
+    connection.close()
+    assert create("fake") == find("fake")
+
+
+def test_the_second_waits_for_the_first(quick):
+    quick.unlink()
+    with start_create() as first:
+        making = first.stdout.readline()
+        with start_create() as second:
+            waiting = second.stdout.readline()
+            quick.touch()
+            ends = [process.communicate(timeout=60) for process in (first, second)]
+    path = str(find("fake").path)
+    assert making.startswith("making an environment in ")
+    assert waiting == "waiting for another process that is at work on fake\n"
+    assert ends == [(f"importing json\n{path}\n", ""), (f"{path}\n", "")]
+
+
+def test_remove_waits_for_create(quick):
+    quick.unlink()
+    said = []
+
+    def go(message):
+        said.append(message)
+        quick.touch()
+
+    with start_create() as making:
+        making.stdout.readline()
+        removing = threading.Thread(target=remove, args=["fake"], kwargs={"progress": go})
+        wait_for_directory = environments._directory("fake")
+        wait_for_directory.mkdir()
+        removing.start()
+        making.communicate(timeout=60)
+        removing.join(60)
+    assert said == ["waiting for another process that is at work on fake"]
+    assert find("fake") is None
+
+
+# ---- Which Pythons there are
+
+
+def pretend(path: Path, minor: str, implementation: str = "cpython", status: int = 0) -> Path:
+    """A program that answers as a Python does when it is probed."""
+    return script(path, f"echo {implementation} {minor}; exit {status}")
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine that has no Python but what a test puts there, and perhaps some in /usr/bin and the like."""
+    monkeypatch.setattr(sys, "_base_executable", str(tmp_path / "running"), raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:relative:{tmp_path}/more:/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "uv"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_interpreters_come_in_order_and_once(machine):
+    expected = [
+        pretend(machine / "running", "3.10"),
+        pretend(machine / "more" / "python3.11", "3.11"),
+        pretend(machine / "pyenv" / "versions" / "3.11.10" / "bin" / "python3.11", "3.11"),
+        pretend(machine / "pyenv" / "versions" / "3.11.9" / "bin" / "python3.11", "3.11"),
+        pretend(machine / "uv" / "cpython-3.11.4-linux-x86_64-gnu" / "bin" / "python3.11", "3.11"),
+        pretend(machine / "bin" / "python3.10", "3.10"),
+    ]
+    pretend(machine / "relative" / "python3.11", "3.11")
+    (machine / "bin" / "python3.11").symlink_to(expected[1])
+    expected[1] = machine / "bin" / "python3.11"
+    assert [p for p in interpreters(("3.11", "3.10")) if machine in p.parents] == expected
+
+
+def test_none_that_will_do_is_told_with_all_that_were_found(machine):
+    pretend(machine / "running", "3.13")
+    pretend(machine / "bin" / "python3.97", "3.97", status=1)
+    pretend(machine / "bin" / "python3.98", "3.98", implementation="pypy")
+    script(machine / "more" / "python3.98", "echo broken >&2; echo more >&2; exit 127")
+    (machine / "bin" / "python3.99").mkdir()
+    RECIPES["fake"] = replace(NOTHING, pythons=("3.99", "3.98", "3.97"))
+    with pytest.raises(BackendUnavailable) as caught:
+        create("fake")
+    for part in (
+        "fake needs Python 3.99 or 3.98 or 3.97",
+        f"{machine}/running is Python 3.13;",
+        f"{machine}/bin/python3.99 can't be run (Permission denied);",
+        f"{machine}/bin/python3.98 is pypy 3.98;",
+        f"{machine}/more/python3.98 does not run (broken);",
+        f"{machine}/bin/python3.97 lacks venv or ensurepip",
+        "MULTICONV_BASE_PYTHON=/path/to/python3.99",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_python_that_does_not_answer_is_passed_over(machine, monkeypatch):
+    monkeypatch.setattr(environments, "PROBE_TIMEOUT", 0.2)
+    script(machine / "running", "exec sleep 60")
+    assert machine / "running" not in list(interpreters(("3.99",)))
+    assert environments._unfit(machine / "running", ("3.99",)) == "did not answer within 0.2 s"
+
+
+@pytest.mark.parametrize("named", ["{}/bin/base", "base"])
+def test_a_named_base_python_is_the_only_one(machine, monkeypatch, named):
+    pretend(machine / "running", "3.11")
+    base = pretend(machine / "bin" / "base", "3.11")
+    monkeypatch.setenv("MULTICONV_BASE_PYTHON", named.format(machine))
+    assert list(interpreters(("3.11",))) == [base]
+
+
+@pytest.mark.parametrize(
+    ("named", "why"), [("base", "is Python 3.13"), ("/no/such/python", "can't be run .No such file")]
+)
+def test_a_named_base_python_that_will_not_do_is_refused(machine, monkeypatch, named, why):
+    pretend(machine / "running", "3.11")
+    pretend(machine / "bin" / "base", "3.13")
+    monkeypatch.setenv("MULTICONV_BASE_PYTHON", named)
+    with pytest.raises(BackendUnavailable, match=f"MULTICONV_BASE_PYTHON is '{named}', which {why}.*3.11 or 3.10"):
+        next(interpreters(("3.11", "3.10")))
+
+
+def test_the_running_python_will_do():
+    assert BASE in interpreters((THIS,))
+
+
+# ---- Somebody's own Python
+
+
+def test_no_override():
+    assert override("fake") is None
+
+
+def test_an_override_is_not_resolved(tmp_path, monkeypatch):
+    (tmp_path / "python").symlink_to(sys.executable)
+    monkeypatch.setenv("MULTICONV_FAKE_PYTHON", str(tmp_path / "python"))
+    assert override("fake") == tmp_path / "python"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MULTICONV_FAKE_PYTHON", "~/python")
+    assert override("fake") == tmp_path / "python"
+
+
+def test_the_override_of_a_backend_with_a_dash(monkeypatch):
+    monkeypatch.setenv("MULTICONV_MY_BACKEND_PYTHON", sys.executable)
+    assert override("my-backend") == Path(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("named", "why"), [("/no/such/python", "does not exist"), ("/", "is not an"), (__file__, "is not an executable")]
+)
+def test_an_override_that_is_no_program_is_refused(monkeypatch, named, why):
+    monkeypatch.setenv("MULTICONV_FAKE_PYTHON", named)
+    with pytest.raises(BackendUnavailable, match=f"MULTICONV_FAKE_PYTHON is '{named}', which {why}"):
+        override("fake")
