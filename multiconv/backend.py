@@ -52,6 +52,7 @@ class Backend(abc.ABC):
 
     def __init__(self) -> None:
         self._ready: dict[Any, Operation] = {}
+        self._plans: dict[tuple[str, Geometry, str], Operation] = {}
 
     def __repr__(self) -> str:
         return f"<multiconv backend {self.name} {self.version}, in this process>"
@@ -513,7 +514,7 @@ class Backend(abc.ABC):
         return self.plan(operation, g, dtype)
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """The function of the backend's own arrays for an operation on a batch that is not empty.
+        """The function of the backend's own arrays for an operation on a batch that is not empty, made once.
 
         Parameters
         ----------
@@ -522,14 +523,23 @@ class Backend(abc.ABC):
         g : Geometry
         dtype : str
         """
+        key = operation, g, dtype
+        if key not in self._plans:
+            if len(self._plans) >= REMEMBERED:
+                self._plans.clear()
+            self._plans[key] = self._build(operation, g, dtype)
+        return self._plans[key]
+
+    def _build(self, operation: str, g: Geometry, dtype: str) -> Operation:
         if operation == "conv_transpose":
             return self.stage(self._conv_transpose(g), dtype)
+        if operation == "convolve":
+            correlate = self.plan("cross_correlate", g, dtype)
+            flip = self.stage(lambda w: self.flip(w, range(2, 2 + g.ndim)), dtype)
+            return lambda x, w, bias: correlate(x, flip(w), bias)
         forward = self._cross_correlate(g)
         if operation == "cross_correlate":
             return self.stage(forward, dtype)
-        if operation == "convolve":
-            spatial = range(2, 2 + g.ndim)
-            return self.stage(lambda x, w, bias: forward(x, self.flip(w, spatial), bias), dtype)
 
         def gradients(x: Array, w: Array, bias: Array | None, dy: Array) -> tuple[Array, Array, Array | None]:
             primals = (x, w) if bias is None else (x, w, bias)

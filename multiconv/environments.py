@@ -35,7 +35,7 @@ TAIL = 15
 IMPORT_TIMEOUT = 300.0
 PROBE_TIMEOUT = 60.0
 # --no-user, as a configured --user is an error in a venv.
-PIP_INSTALL = "-I -m pip install --quiet --disable-pip-version-check --no-input --no-user".split()
+PIP_INSTALL = ("-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-user")
 # What would let this Python's packages, or its standard library, into another one.
 LEAKS = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
@@ -137,7 +137,7 @@ class Environment:
         Examples
         --------
         >>> create("mxnet").size() / 2**20  # doctest: +SKIP
-        236.4
+        295.2
         """
         # POSIX counts blocks of 512 bytes, whatever the file system's own.
         return sum(file.lstat().st_blocks * 512 for file in self.path.rglob("*"))

@@ -19,7 +19,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multiconv.backend import Backend, Operation
+    from multiconv.backend import Backend
     from multiconv.wire import Host
 
 
@@ -44,7 +44,6 @@ class Server:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.plans: dict[str, Operation] = {}
         self.layers: dict[int, Any] = {}
         self.numbers = count()
 
@@ -67,7 +66,10 @@ class Server:
         own = [None if a is None else self.backend.asarray(a) for a in arrays]
         do = header["do"]
         if do == "plan":
-            return None, self._hosts(self._plan(header)(*own))
+            from multiconv.spec import Geometry
+
+            plan = self.backend.plan(header["operation"], Geometry(**_tuples(header["geometry"])), header["dtype"])
+            return None, self._hosts(plan(*own))
         if do in ("corr2d", "corr2d_multi_in", "corr2d_multi_in_out"):
             return None, self._hosts(getattr(self.backend, do)(*own))
         if do == "vjp":
@@ -87,17 +89,6 @@ class Server:
         if do == "devices":
             return self.backend.devices(), []
         raise ValueError(f"no such request: {do!r}")
-
-    def _plan(self, header: dict[str, Any]) -> Operation:
-        from multiconv.spec import Geometry
-
-        key = json.dumps([header["operation"], header["dtype"], header["geometry"]])
-        if key not in self.plans:
-            if len(self.plans) >= 4096:
-                self.plans.clear()
-            g = Geometry(**_tuples(header["geometry"]))
-            self.plans[key] = self.backend.plan(header["operation"], g, header["dtype"])
-        return self.plans[key]
 
     def _hosts(self, result: Any) -> list[Host | None]:
         results = result if isinstance(result, (tuple, list)) else (result,)

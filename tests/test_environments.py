@@ -7,12 +7,10 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -105,11 +103,9 @@ def quick(template, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def copied(template, home):
-    """A finished environment in this test's home."""
-    path = home / "environments" / "fake"
-    shutil.copytree(template[0].path, path, symlinks=True)
-    return path
+def finished(home):
+    """The least that counts as a finished environment."""
+    return finish(home / "environments" / "fake")
 
 
 @pytest.fixture
@@ -121,6 +117,13 @@ def silent_index(monkeypatch):
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
         monkeypatch.setenv("PIP_RETRIES", "0")
         yield server
+
+
+def finish(path: Path) -> Path:
+    (path / "bin").mkdir(parents=True)
+    (path / "bin" / "python").symlink_to(sys.executable)
+    (path / "multiconv.json").write_text('{"backend": "fake", "version": "1.0", "requirements": [], "python": "3.11"}')
+    return path
 
 
 def script(path: Path, body: str) -> Path:
@@ -238,16 +241,16 @@ def test_the_marker_says_what_is_in_it(template):
     assert marker == {"backend": "fake", "version": made.version, "requirements": [], "python": THIS}
 
 
-def test_create_returns_a_finished_one_without_work(copied, monkeypatch):
+def test_create_returns_a_finished_one_without_work(finished, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
     said = []
-    assert create("fake", progress=said.append).path == copied
+    assert create("fake", progress=said.append).path == finished
     assert said == []
 
 
-def test_the_listing_is_sorted_and_has_finished_ones_only(template, home):
+def test_the_listing_is_sorted_and_has_finished_ones_only(home):
     for label in ("fake@2.0", "fake", "fake@1.0", "unfinished"):
-        shutil.copytree(template[0].path, home / "environments" / label, symlinks=True)
+        finish(home / "environments" / label)
     (home / "environments" / "unfinished" / "multiconv.json").unlink()
     assert [e.label for e in listing()] == ["fake", "fake@1.0", "fake@2.0"]
 
@@ -257,28 +260,28 @@ def test_the_listing_of_an_empty_home_is_empty():
 
 
 @pytest.mark.parametrize("marker", ["", "[]", "{}", "null", '{"backend": "fake"}', "\udcff"])
-def test_a_broken_marker_counts_as_unfinished(copied, marker):
-    (copied / "multiconv.json").write_bytes(marker.encode(errors="surrogateescape"))
+def test_a_broken_marker_counts_as_unfinished(finished, marker):
+    (finished / "multiconv.json").write_bytes(marker.encode(errors="surrogateescape"))
     assert find("fake") is None
     assert listing() == []
 
 
-def test_one_whose_python_is_gone_is_made_anew(copied, quick):
-    (copied / "bin" / "python").unlink()
-    (copied / "bin" / "python").symlink_to("/no/such/python")
+def test_one_whose_python_is_gone_is_made_anew(finished, quick):
+    (finished / "bin" / "python").unlink()
+    (finished / "bin" / "python").symlink_to("/no/such/python")
     assert find("fake") is None
     assert create("fake").python.exists()
 
 
-def test_an_unfinished_one_is_made_anew(copied, quick):
-    (copied / "multiconv.json").unlink()
-    (copied / "stray").touch()
-    assert create("fake").path == copied
-    assert not (copied / "stray").exists()
+def test_an_unfinished_one_is_made_anew(finished, quick):
+    (finished / "multiconv.json").unlink()
+    (finished / "stray").touch()
+    assert create("fake").path == finished
+    assert not (finished / "stray").exists()
 
 
-def test_remove(copied, home):
-    assert remove("fake") == copied
+def test_remove(finished, home):
+    assert remove("fake") == finished
     assert find("fake") is None
     assert left(home) == []
 
@@ -290,8 +293,8 @@ def test_remove_takes_unfinished_ones(home):
     assert left(home) == []
 
 
-def test_remove_says_which_there_are(copied):
-    with pytest.raises(BackendUnavailable, match="no environment fake@1.0 to remove in .*; finished are: fake$"):
+def test_remove_says_which_there_are(finished):
+    with pytest.raises(BackendUnavailable, match=r"no environment fake@1\.0 to remove in .*; finished are: fake$"):
         remove("fake@1.0")
 
 
@@ -314,7 +317,7 @@ def test_requirements_are_installed_as_pip_is_configured(quick, tmp_path, monkey
 
 def test_if_pip_fails_the_end_of_what_it_said_is_told(quick, monkeypatch, home):
     monkeypatch.setitem(RECIPES, "fake", SOMETHING)
-    with pytest.raises(BackendUnavailable, match="could not install something==1.0 for fake") as caught:
+    with pytest.raises(BackendUnavailable, match="could not install something") as caught:
         create("fake")
     advice, *tail = str(caught.value).splitlines()
     assert "MULTICONV_BASE_PYTHON" in advice
@@ -323,16 +326,16 @@ def test_if_pip_fails_the_end_of_what_it_said_is_told(quick, monkeypatch, home):
 
 
 def test_the_end_is_fifteen_lines(quick, monkeypatch):
-    program = "import sys; print(*range(100), sep='\\n\\n'); print('last', file=sys.stderr); sys.exit(1)"
-    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module=program.removeprefix("import ")))
+    program = r"sys; sys.exit('\n\n'.join(map(str, range(100))))"
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module=program))
     with pytest.raises(BackendUnavailable) as caught:
         create("fake")
-    assert str(caught.value).splitlines()[1:] == [*map(str, range(86, 100)), "last"]
+    assert str(caught.value).splitlines()[1:] == [*map(str, range(85, 100))]
 
 
 def test_what_does_not_import_is_not_finished(quick, monkeypatch, home):
     monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module="no_such_module"))
-    with pytest.raises(BackendUnavailable, match="MULTICONV_FAKE_PYTHON(.|\n)*No module named 'no_such_module'"):
+    with pytest.raises(BackendUnavailable, match=r"MULTICONV_FAKE_PYTHON(.|\n)*No module named 'no_such_module'"):
         create("fake")
     assert left(home) == []
 
@@ -363,7 +366,7 @@ def test_this_pythons_packages_do_not_leak_in(quick, monkeypatch, tmp_path):
 
 def test_a_home_that_cannot_be_written_is_named(monkeypatch):
     monkeypatch.setenv("MULTICONV_HOME", "/dev/null/home")
-    with pytest.raises(BackendUnavailable, match="/dev/null/home.*MULTICONV_HOME"):
+    with pytest.raises(BackendUnavailable, match=r"/dev/null/home.*MULTICONV_HOME"):
         create("fake")
 
 
@@ -409,24 +412,19 @@ def test_the_second_waits_for_the_first(quick):
     assert ends == [(f"importing json\n{path}\n", ""), (f"{path}\n", "")]
 
 
-def test_remove_waits_for_create(quick):
-    quick.unlink()
+def test_remove_waits_for_its_turn(finished, home):
     said = []
+    with (home / "environments" / ".fake.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
-    def go(message):
-        said.append(message)
-        quick.touch()
+        def unlock(message):
+            said.append(message)
+            assert finished.exists()
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
-    with start_create() as making:
-        making.stdout.readline()
-        removing = threading.Thread(target=remove, args=["fake"], kwargs={"progress": go})
-        wait_for_directory = environments._directory("fake")
-        wait_for_directory.mkdir()
-        removing.start()
-        making.communicate(timeout=60)
-        removing.join(60)
+        remove("fake", progress=unlock)
     assert said == ["waiting for another process that is at work on fake"]
-    assert find("fake") is None
+    assert not finished.exists()
 
 
 # ---- Which Pythons there are
@@ -460,7 +458,7 @@ def test_interpreters_come_in_order_and_once(machine):
     pretend(machine / "relative" / "python3.11", "3.11")
     (machine / "bin" / "python3.11").symlink_to(expected[1])
     expected[1] = machine / "bin" / "python3.11"
-    assert [p for p in interpreters(("3.11", "3.10")) if machine in p.parents] == expected
+    assert [p for p in interpreters(("3.11", "3.10")) if machine in p.absolute().parents] == expected
 
 
 def test_none_that_will_do_is_told_with_all_that_were_found(machine):

@@ -1,0 +1,147 @@
+"""What a person, or a program, reads of a check and of the list of backends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from multiconv import check, registry
+
+COLOURS = {"agrees": "green", "disagrees": "bold red", "crashes": "bold red"}
+
+
+@contextmanager
+def check_progress(console: Console) -> Iterator[check.Progress]:
+    """A bar for each backend while a check runs, where `console` is a terminal; else nothing."""
+    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[doing]}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, of: int, doing: str) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=None, doing="")
+            bars.update(tasks[name], completed=done, total=of or None, doing=doing)
+
+        yield show
+
+
+def print_check(report: check.Report, console: Console) -> None:
+    """The table of a check, what disagrees, and what could not be had.
+
+    Examples
+    --------
+    >>> from multiconv.check import BackendReport, Report
+    >>> report = Report([BackendReport("numpy", "2.4.6", "3.11.7", "/usr/bin/python3", 9, 5, 5, 0.5)], [], 9, 0, ["float32"])
+    >>> print_check(report, Console(width=100))  # doctest: +ELLIPSIS
+    ...numpy...2.4.6...agrees...
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    table.add_column("backend")
+    table.add_column("version")
+    table.add_column("runs in", overflow="fold")
+    table.add_column("problems", justify="right")
+    table.add_column("exact", justify="right")
+    table.add_column("worst error / bound", justify="right")
+    table.add_column("verdict")
+    for b in report.backends:
+        ratio = "none has one" if b.worst_bound_ratio is None else f"{b.worst_bound_ratio:.3f}"
+        table.add_row(
+            escape(b.name),
+            b.version,
+            escape(f"Python {b.python}, {_short(b.where)}"),
+            str(b.problems),
+            f"{b.exact} of {b.integer_problems}",
+            ratio,
+            Text(b.verdict, COLOURS[b.verdict]),
+        )
+    console.print(table)
+    for b in report.backends:
+        for d in b.disagreements:
+            _print_disagreement(b, d, console)
+    for m in report.missing:
+        console.print(Text(f"\n{m['name']} was left out: {m['reason']}"), soft_wrap=True)
+    console.print(Text(f"\n{_summary(report)}"), soft_wrap=True)
+
+
+def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> None:
+    """The table of backends.
+
+    Examples
+    --------
+    >>> print_backends([registry.BackendInfo("numpy", "2.4.6", "this process", "/usr/bin/python3")], Console(width=100))
+    ...
+    backend...
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for column in ("backend", "version", "runs in", "dtypes", "devices"):
+        table.add_column(column, overflow="fold")
+    for info in infos:
+        if info.where is None:
+            table.add_row(escape(info.name), "-", Text("not to be had, see below", "yellow"), "-", "-")
+            continue
+        table.add_row(
+            escape(info.name),
+            info.version,
+            escape(info.where if info.where == "this process" else f"worker, {_short(info.python or '')}"),
+            ", ".join(info.dtypes or ()),
+            escape(", ".join(info.devices or ())),
+        )
+    console.print(table)
+    for info in infos:
+        if info.reason is not None:
+            console.print(Text(f"\n{info.name}: {info.reason}\nTo get it: {info.install}"), soft_wrap=True)
+
+
+def as_json(value: Any) -> str:
+    """JSON with an indent, and no NaN or infinity in it.
+
+    Examples
+    --------
+    >>> print(as_json({"schema": 1}))
+    {
+      "schema": 1
+    }
+    """
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
+def _print_disagreement(b: check.BackendReport, d: check.Disagreement, console: Console) -> None:
+    console.print()
+    console.rule(Text(f"{b.name} {b.version}: {d.direction}", "bold red"), align="left")
+    console.print(Text(f"In {d.times} of {b.problems} problems; first in: {json.dumps(d.found_in)}"), soft_wrap=True)
+    console.print(Text(f"Smallest found: {json.dumps(d.problem)}"), soft_wrap=True)
+    console.print(Text(d.fault), soft_wrap=True)
+    if d.script is not None:
+        console.print("\nThis script shows it:\n")
+        if console.is_terminal:
+            console.print(Syntax(d.script, "python", background_color="default"))
+        else:
+            console.print(Text(d.script), soft_wrap=True)
+
+
+def _summary(report: check.Report) -> str:
+    bad = [b.name for b in report.backends if b.verdict != "agrees"]
+    seen = f"{report.examples} drawn problems (seed {report.seed}, {', '.join(report.dtypes)}), {report.seconds:.0f} s"
+    if bad:
+        return f"Not every backend is right: {', '.join(bad)}. {seen}."
+    agree = "agrees" if len(report.backends) == 1 else "agree"
+    return f"{', '.join(b.name for b in report.backends)} {agree} with the exact oracle. {seen}."
+
+
+def _short(path: str) -> str:
+    """A path under the home folder with ~ for it."""
+    from pathlib import Path
+
+    try:
+        return str(Path("~") / Path(path).relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return path
