@@ -60,19 +60,15 @@ class MxnetBackend(Backend):
         return nd.stack(*rows)
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
-        padding = tuple(before for before, _ in g.pads)
+        options = _options(g, num_filter=g.out_channels)
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
-            return nd.Convolution(
-                x, w, bias, g.kernel,
-                stride=g.stride, dilate=g.dilation, pad=padding,
-                num_filter=g.out_channels, num_group=g.groups, no_bias=bias is None,
-            )  # fmt: skip
+            return nd.Convolution(x, w, bias, no_bias=bias is None, **options)
 
         return cross_correlate
 
     def native_conv_transpose(self, g: Geometry) -> Operation:
-        padding = tuple(before for before, _ in g.pads)
+        options = _options(g, num_filter=g.in_channels, adj=g.output_padding)
         forward = self.native_cross_correlate(g)
         # nd.Deconvolution is wrong, silently, in float64 where an axis has both, and has no float64 or dilation in 3-D.
         strided_and_dilated = any(s > 1 and d > 1 for s, d in zip(g.stride, g.dilation))
@@ -80,11 +76,7 @@ class MxnetBackend(Backend):
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
             if plain:
-                return nd.Deconvolution(
-                    y, w, bias, g.kernel,
-                    stride=g.stride, dilate=g.dilation, pad=padding, adj=g.output_padding,
-                    num_filter=g.in_channels, num_group=g.groups, no_bias=bias is None,
-                )  # fmt: skip
+                return nd.Deconvolution(y, w, bias, no_bias=bias is None, **options)
             (x,) = self.vjp(lambda x: forward(x, w), (nd.zeros(g.x_shape, dtype=y.dtype),), y)
             return x if bias is None else x + bias.reshape((1, -1, *[1] * g.ndim))
 
@@ -95,13 +87,12 @@ class MxnetBackend(Backend):
 
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
-        pads = spec.fixed_pads(kernel)
-        symmetric = pads is not None and all(before == after for before, after in pads)
-        conv = (nn.Conv1D, nn.Conv2D, nn.Conv3D)[len(kernel) - 1](
+        padding = spec.symmetric_padding(kernel)
+        conv: Any = (nn.Conv1D, nn.Conv2D, nn.Conv3D)[len(kernel) - 1](
             w.shape[0],
             kernel,
             strides=stride,
-            padding=tuple(before for before, _ in pads) if pads is not None and symmetric else (0,) * len(kernel),
+            padding=padding or (0,) * len(kernel),
             dilation=dilation,
             groups=spec.groups,
             use_bias=bias is not None,
@@ -113,17 +104,16 @@ class MxnetBackend(Backend):
         if bias is not None:
             conv.bias.set_data(self.asarray(bias))
         blocks = [conv]
-        if not symmetric:
+        if padding is None:
             blocks.insert(0, nn.Lambda(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(x.shape[2:], kernel)))))
         if spec.channels_last:
             to_first, to_last = (0, w.ndim - 1, *range(1, w.ndim - 1)), (0, *range(2, w.ndim), 1)
             first, last = (nn.Lambda(lambda x, axes=axes: nd.transpose(x, axes)) for axes in (to_first, to_last))
             blocks = [first, *blocks, last]
-        if blocks == [conv]:
-            return conv
         composed = nn.Sequential()
         composed.add(*blocks)
-        return composed
+        layer: Callable[[Array], Array] = conv if blocks == [conv] else composed
+        return layer
 
     # ---- Running
 
@@ -142,3 +132,11 @@ class MxnetBackend(Backend):
 
     def devices(self) -> list[str]:
         return ["cpu", *(f"gpu:{i}" for i in range(mx.context.num_gpus()))]
+
+
+def _options(g: Geometry, **more: Any) -> dict[str, Any]:
+    """MXNet's keyword arguments, without those that have their default: it turns each into a string with each call."""
+    options = {"stride": g.stride, "dilate": g.dilation, "pad": tuple(before for before, _ in g.pads), **more}
+    defaults = {"stride": (1,) * g.ndim, "dilate": (1,) * g.ndim, "pad": (0,) * g.ndim, "adj": (0,) * g.ndim}
+    options = {name: value for name, value in options.items() if value != defaults.get(name)}
+    return {"kernel": g.kernel, **options, **({} if g.groups == 1 else {"num_group": g.groups})}

@@ -96,11 +96,11 @@ class NumpyBackend(Backend):
 
 
 class CrossCorrelation:
-    """Cross-correlation of one geometry and its gradients, one image at a time, so that memory doesn't grow with the batch.
+    """Cross-correlation of one geometry and its gradients, one image at a time to bound the memory.
 
-    An image's windows, the columns of im2col, are a matrix for each group: C_in / groups * kernel rows, a column an output. Then the
-    output is ``w @ columns``, the kernel gradient ``dy @ columns.T``, and the input gradient ``w.T @ dy`` put back where the
-    windows were.
+    An image's windows, the columns of im2col, are a matrix for each group: C_in / groups * kernel rows, a column an
+    output. Then the output is ``w @ columns``, the kernel gradient ``dy @ columns.T``, and the input gradient ``w.T @
+    dy`` put back where the windows were.
     """
 
     def __init__(self, backend: NumpyBackend, g: Geometry) -> None:
@@ -168,7 +168,11 @@ class CrossCorrelation:
         windows = np.lib.stride_tricks.as_strided(
             padded,
             (g.in_channels, *g.kernel, *g.out),
-            (channel, *(d * step for d, step in zip(g.dilation, steps)), *(s * step for s, step in zip(g.stride, steps))),
+            (
+                channel,
+                *(d * step for d, step in zip(g.dilation, steps)),
+                *(s * step for s, step in zip(g.stride, steps)),
+            ),
             writeable=False,
         )
         return windows.reshape(g.groups, self.rows, -1)

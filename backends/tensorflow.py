@@ -1,12 +1,14 @@
 """TensorFlow: `tf.nn.conv{1,2,3}d`, channels last, with what its CPU kernels lack composed around it.
 
-On a CPU, TensorFlow has channels last only, explicit pads in 2-D only, no gradient for explicit pads with groups or dilation,
-no dilation together with a stride in 1-D and 3-D, no groups in 3-D, and in float64 no gradient for groups or dilation.
+On a CPU, TensorFlow has channels last only, explicit pads in 2-D only, no gradient for explicit pads with groups or
+dilation, no dilation together with a stride in 1-D and 3-D, no groups in 3-D, and in float64 no gradient for groups or
+dilation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
@@ -43,7 +45,7 @@ class TensorflowBackend(Backend):
         return host
 
     def transpose(self, array: Array, axes: Sequence[int]) -> Array:
-        return tf.transpose(array, axes)
+        return tf.transpose(array, _constant(tuple(axes)))
 
     def flip(self, array: Array, axes: Sequence[int]) -> Array:
         return tf.reverse(array, axes)
@@ -109,7 +111,8 @@ class TensorflowBackend(Backend):
 
         if keras.backend.backend() != "tensorflow":
             raise UnsupportedError(
-                f"Keras runs on {keras.backend.backend()} here, so its layers are not TensorFlow's: set KERAS_BACKEND=tensorflow"
+                f"Keras runs on {keras.backend.backend()} here, so its layers are not TensorFlow's: "
+                "set KERAS_BACKEND=tensorflow"
             )
         kernel, dtype = w.shape[2:], w.dtype.name
         stride, dilation = spec.each(len(kernel))
@@ -171,3 +174,10 @@ class TensorflowBackend(Backend):
 
     def devices(self) -> list[str]:
         return [d.name.removeprefix("/device:").lower() for d in tf.config.list_logical_devices()]
+
+
+@lru_cache(maxsize=256)
+def _constant(axes: tuple[int, ...]) -> Array:
+    """A permutation as a tensor: to make one with each call takes longer than to transpose a small image."""
+    with tf.init_scope():
+        return tf.constant(axes)

@@ -35,7 +35,8 @@ class TorchBackend(Backend):
         return torch.from_numpy(host)
 
     def to_numpy(self, array: Array) -> Host:
-        return array.detach().cpu().numpy()
+        host: Host = array.detach().cpu().numpy()
+        return host
 
     def transpose(self, array: Array, axes: Sequence[int]) -> Array:
         return array.permute(*axes)
@@ -81,14 +82,13 @@ class TorchBackend(Backend):
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> nn.Module:
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
-        pads = spec.fixed_pads(kernel)
-        symmetric = pads is not None and all(before == after for before, after in pads)
+        padding = spec.symmetric_padding(kernel)
         conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1](
             w.shape[1] * spec.groups,
             w.shape[0],
-            kernel,  # type: ignore[arg-type]
+            kernel,
             stride=stride,  # type: ignore[arg-type]
-            padding=tuple(before for before, _ in pads) if pads is not None and symmetric else 0,  # type: ignore[arg-type]
+            padding=padding or 0,  # type: ignore[arg-type]
             dilation=dilation,  # type: ignore[arg-type]
             groups=spec.groups,
             bias=bias is not None,
@@ -99,7 +99,7 @@ class TorchBackend(Backend):
             if conv.bias is not None and bias is not None:
                 conv.bias.copy_(torch.from_numpy(bias))
         modules: list[nn.Module] = [conv]
-        if not symmetric:
+        if padding is None:
             modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))
         if spec.channels_last:
             to_first, to_last = (0, -1, *range(1, 1 + len(kernel))), (0, *range(2, 2 + len(kernel)), 1)

@@ -9,9 +9,11 @@ array([[[[4., 4.],
 
 from __future__ import annotations
 
+from importlib import import_module
+
 try:
     # Before the function of the same name: a submodule takes its name in the package when it is first imported.
-    import multiconv.backends  # noqa: F401
+    import_module("multiconv.backends")
 except ModuleNotFoundError as error:
     if error.name != "multiconv.backends":
         raise

@@ -1,8 +1,8 @@
 """The interface: one convolution, whoever computes it.
 
-`Backend` owns all that is the same for every framework: validation and its words, the order of the axes, padding where a
-framework lacks it, and the memory of what was already worked out for a signature. A backend states as class data what is data, and
-writes what differs.
+`Backend` owns all that is the same for every framework: validation and its words, the order of the axes, padding where
+a framework lacks it, and the memory of what was already worked out for a signature. A backend states as class data
+what is data, and writes what differs.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ REMEMBERED = 4096
 class Backend(abc.ABC):
     """A framework's convolutions behind one interface.
 
-    Arrays go in as NumPy arrays or as the backend's own, and come out as the backend's own. The input is
-    (N, C_in, \\*spatial), or channels last if `layout` says so; the kernel is (C_out, C_in / groups, \\*kernel) in every
-    layout; there are one, two or three spatial axes. All arrays of a call have one dtype, and so has the result.
+    Arrays go in as NumPy arrays or as the backend's own, and come out as the backend's own. The input is (N, C_in,
+    \\*spatial), or channels last if `layout` says so; the kernel is (C_out, C_in / groups, \\*kernel) in every layout;
+    there are one, two or three spatial axes. All arrays of a call have one dtype, and so has the result.
 
     Attributes
     ----------
@@ -42,7 +42,8 @@ class Backend(abc.ABC):
     kernel_layout : str
         The order of the kernel's axes in the framework's own call, ``"OIHW"`` or ``"HWIO"``.
     layouts : tuple of str
-        The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"`` or both.
+        The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"``
+        or both.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Backend(abc.ABC):
 
     def dtype(self, array: Array) -> str:
         """The name of the array's dtype, as NumPy has it."""
-        return np.dtype(array.dtype).name
+        return str(np.dtype(array.dtype).name)
 
     @abc.abstractmethod
     def asarray(self, host: Host) -> Array:
@@ -100,7 +101,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def corr2d(self, X: Array, K: Array) -> Array:
-        """d2l 7.2's nested loop, in the framework's idiom: a window of the input times the kernel, summed, for each output.
+        """d2l 7.2's nested loop, in the framework's idiom: for each output a window times the kernel, summed.
 
         Parameters
         ----------
@@ -192,8 +193,9 @@ class Backend(abc.ABC):
     ) -> Array:
         """Cross-correlation, which the frameworks call convolution.
 
-        ``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``, where ``i`` and ``j`` run over all
-        spatial axes and ``c`` over the input channels of the group of ``o``; x is zero outside.
+        ``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``, where
+        ``i`` and ``j`` run over all spatial axes and ``c`` over the input channels of the group of ``o``; x is zero
+        outside.
 
         Parameters
         ----------
@@ -375,8 +377,8 @@ class Backend(abc.ABC):
         Returns
         -------
         callable
-            ``torch.nn.Conv2d``, ``flax.nnx.Conv``, ``keras.layers.Conv2D``, ``mxnet.gluon.nn.Conv2D`` or a container with one; for NumPy a small class
-            of its own. It takes an array of the backend in `layout`.
+            ``torch.nn.Conv2d``, ``flax.nnx.Conv``, ``keras.layers.Conv2D``, ``mxnet.gluon.nn.Conv2D`` or a container
+            with one; for NumPy a small class of its own. It takes an array of the backend in `layout`.
 
         Raises
         ------
@@ -479,10 +481,17 @@ class Backend(abc.ABC):
         output_padding: Ints = 0,
     ) -> Any:
         try:
+            x, w, *others = arrays
             # True == 1 == 1.0: what is not plainly an int is remembered by its repr, which tells them apart.
             key = (
                 operation,
-                *[None if a is None else (a.__class__, a.shape, a.dtype) for a in arrays],
+                x.__class__,
+                x.shape,
+                x.dtype,
+                w.__class__,
+                w.shape,
+                w.dtype,
+                *[None if a is None else (a.__class__, a.shape, a.dtype) for a in others],
                 stride if stride.__class__ is int else repr(stride),
                 padding if padding.__class__ is int else repr(padding),
                 dilation if dilation.__class__ is int else repr(dilation),
@@ -556,7 +565,7 @@ class Backend(abc.ABC):
             widths = ((0, 0), *own.pads, (0, 0)) if own.channels_last else ((0, 0), (0, 0), *own.pads)
             own = own.without_padding()
         native = self.native_cross_correlate(own)
-        if x_axes is w_axes is widths is None:
+        if x_axes is None and w_axes is None and widths is None:
             return native
 
         def composed(x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -581,7 +590,7 @@ class Backend(abc.ABC):
             inside = (whole, *cut, whole) if own.channels_last else (whole, whole, *cut)
             own = own.without_padding()
         native = self.native_conv_transpose(own)
-        if y_axes is w_axes is inside is None:
+        if y_axes is None and w_axes is None and inside is None:
             return native
 
         def composed(y: Array, w: Array, bias: Array | None = None) -> Array:
@@ -597,7 +606,7 @@ class Backend(abc.ABC):
         return composed
 
     def _orders(self, g: Geometry) -> tuple[Sequence[int] | None, Sequence[int] | None, Sequence[int] | None, Geometry]:
-        """How to permute what goes in, what comes out and the kernel (None: not at all), and the geometry in between."""
+        """How to permute input, output and kernel (None: not at all), and the geometry in between."""
         w_axes = (*range(2, 2 + g.ndim), 1, 0) if self.kernel_layout == "HWIO" else None
         if ("channels_last" if g.channels_last else "channels_first") in self.layouts:
             return None, None, w_axes, g
@@ -630,16 +639,20 @@ class Backend(abc.ABC):
         first, dtype = next(iter(dtypes.items()))
         for name, other in dtypes.items():
             if other != dtype:
-                raise ConvError(f"{name} is {other} but {first} is {dtype}: nothing is cast silently, so convert one of them")
+                raise ConvError(
+                    f"{name} is {other} but {first} is {dtype}: nothing is cast silently, so convert one of them"
+                )
         if dtype not in self.dtypes:
-            raise UnsupportedError(f"{first} is {dtype}, which the {self.name} backend does not compute: it has {', '.join(self.dtypes)}")
+            raise UnsupportedError(
+                f"{first} is {dtype}, which the {self.name} backend does not compute: it has {', '.join(self.dtypes)}"
+            )
         return dtype
 
     def _dtype(self, name: str, array: Any) -> str:
         if isinstance(array, np.ma.MaskedArray):
             raise ConvError(f"{name} is a masked array; its mask would be lost, so fill it first")
         if isinstance(array, np.ndarray):
-            return array.dtype.name
+            return str(array.dtype.name)
         if self.is_array(array):
             return self.dtype(array)
         kind = type(array)
@@ -666,9 +679,14 @@ class Backend(abc.ABC):
             if 0 in tuple(array.shape):
                 raise ConvError(f"{name} is empty: its shape is {tuple(array.shape)}")
         if X_axes == 3 and X.shape[0] != K.shape[-3]:
-            raise ConvError(f"X of shape {tuple(X.shape)} has {X.shape[0]} channels, but K of shape {tuple(K.shape)} has {K.shape[-3]}")
+            raise ConvError(
+                f"X of shape {tuple(X.shape)} has {X.shape[0]} channels, "
+                f"but K of shape {tuple(K.shape)} has {K.shape[-3]}"
+            )
         if X.shape[-2] < K.shape[-2] or X.shape[-1] < K.shape[-1]:
-            raise ConvError(f"the kernel is larger than the input: K has the shape {tuple(K.shape)}, X {tuple(X.shape)}")
+            raise ConvError(
+                f"the kernel is larger than the input: K has the shape {tuple(K.shape)}, X {tuple(X.shape)}"
+            )
         return self._own(X), self._own(K)
 
 

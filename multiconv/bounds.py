@@ -1,7 +1,8 @@
 """How far apart right results may be.
 
-A sum of n products, in any order, with or without fused multiply-add, of inputs that are exact in a format with unit roundoff u, differs from
-the exact one by at most ``gamma_n * sum |x| |w|``, ``gamma_n = n u / (1 - n u)``: [1]_, eq. 3.5. No tolerance is guessed.
+A sum of n products, in any order, with or without fused multiply-add, of inputs that are exact in a format with unit
+roundoff u, differs from the exact one by at most ``gamma_n * sum |x| |w|``, ``gamma_n = n u / (1 - n u)``: [1]_, eq.
+3.5. No tolerance is guessed.
 
 References
 ----------
@@ -69,8 +70,8 @@ def componentwise(magnitude: Floats, n: int, dtype: npt.DTypeLike) -> Floats:
     Returns
     -------
     array
-        The rounding of the result and of the oracle, and ``2 n`` times the smallest normal number, which is what products and sums can lose where
-        subnormal numbers are flushed to zero.
+        The rounding of the result and of the oracle, and ``2 n`` times the smallest normal number, which is what
+        products and sums can lose where subnormal numbers are flushed to zero.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """The main job: whether backends compute what they should.
 
-Every backend runs in a worker, so that none shares a process with another and none can end the run. The problems and what they should come to are
-worked out once, here, while the workers compute.
+Every backend runs in a worker, so that none shares a process with another and none can end the run. The problems and
+what they should come to are worked out once, here, while the workers compute.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from queue import Queue
 from typing import Any, Protocol
 
 import numpy as np
 
-import multiconv
 from multiconv import d2l, layers, registry
 from multiconv.backend import Backend
 from multiconv.errors import BackendCrashed, BackendTimeout, BackendUnavailable
@@ -39,11 +39,18 @@ Progress = Callable[[str, int, int, str], None]
 class Case(Protocol):
     """What is asked of each backend: a `Problem`, or one of the book's examples."""
 
-    integers: bool
+    @property
+    def integers(self) -> bool:
+        """Whether the answers must agree to the bit."""
 
-    def describe(self) -> dict[str, Any]: ...
-    def answers(self, backend: Backend) -> Iterator[tuple[str, Any]]: ...
-    def expectations(self) -> dict[str, Expected]: ...
+    def describe(self) -> dict[str, Any]:
+        """For JSON."""
+
+    def answers(self, backend: Backend) -> Iterator[tuple[str, Any]]:
+        """Each direction, and the answer or the exception that came instead."""
+
+    def expectations(self) -> dict[str, Expected]:
+        """What each direction should come to."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,11 @@ class BookExample:
 
     def expectations(self) -> dict[str, Expected]:
         """What the book prints: numbers, which must be exact, or a shape."""
-        right, slack = self.example.expected, np.zeros(())
-        if right is None:
-            right, slack = np.zeros(self.example.expected_shape), np.array(np.inf)
-        return {self.example.operation: Expected(right.astype(np.float64), slack, "float32")}
+        if self.example.expected is None:
+            right, allowed = np.zeros(self.example.expected_shape), np.inf
+        else:
+            right, allowed = self.example.expected.astype(np.float64), 0.0
+        return {self.example.operation: Expected(right, np.array(allowed), "float32")}
 
 
 @dataclass
@@ -82,8 +90,8 @@ class Disagreement:
     Attributes
     ----------
     direction : str
-        ``"forward"``, ``"input gradient"``, ``"kernel gradient"``, ``"bias gradient"``, ``"convolve"``, ``"conv_transpose"``, ``"layer"``, or the
-        method that one of the book's examples calls.
+        ``"forward"``, ``"input gradient"``, ``"kernel gradient"``, ``"bias gradient"``, ``"convolve"``,
+        ``"conv_transpose"``, ``"layer"``, or the method that one of the book's examples calls.
     fault : str
         What is wrong with the answer to the smallest problem.
     problem : dict
@@ -117,7 +125,8 @@ class BackendReport:
     integer_problems, exact : int
         How many of them are of integers, and in how many of those every answer agrees to the bit.
     worst_bound_ratio : float or None
-        The largest error in units of its bound, over the problems of reals; None if an answer is no number or has another shape.
+        The largest error in units of its bound, over the problems of reals; None if an answer is no number or has
+        another shape.
     verdict : str
         ``"agrees"``, ``"disagrees"`` or ``"crashes"``.
     disagreements : list of Disagreement
@@ -163,7 +172,7 @@ class Report:
 
     def asdict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"schema": 1, "multiconv": multiconv.__version__, "agrees": self.agrees, **asdict(self)}
+        return {"schema": 1, "multiconv": version("multiconv"), "agrees": self.agrees, **asdict(self)}
 
 
 def check(
@@ -265,7 +274,9 @@ def _book_problem(example: d2l.Example) -> Problem:
 
 def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> Problem:
     small = layer.reduced(LAYER_PRODUCTS[dtype])
-    source = f"{layer.network} {layer.name}" + ("" if small.size == layer.size else f" at {small.size[0]}x{small.size[1]}")
+    source = f"{layer.network} {layer.name}" + (
+        "" if small.size == layer.size else f" at {small.size[0]}x{small.size[1]}"
+    )
     return with_values(source, small.spec, small.geometry(), dtype, bias=small.bias, values=values, seed=seed)
 
 
@@ -339,13 +350,13 @@ class _Run:
             self.progress(self.report.name, self.report.problems, self.total, f"shrinking {direction}")
             small, text = case, None
             if isinstance(case, Problem):
+                problem = case
                 if number < SHRUNK_DIRECTIONS:
-                    small, judgement = self._shrink(case, direction, judgement)
-                text = script(self.report.name, small, direction, judgement)
+                    problem, judgement = self._shrink(case, direction, judgement)
+                small, text = problem, script(self.report.name, problem, direction, judgement)
+            fault, times = str(judgement.fault), self.times[direction]
             self.report.disagreements.append(
-                Disagreement(
-                    direction, str(judgement.fault), small.describe(), case.describe(), self.times[direction], text
-                )
+                Disagreement(direction, fault, small.describe(), case.describe(), times, text)
             )
         self.progress(self.report.name, self.report.problems, self.total, self.report.verdict)
 

@@ -18,6 +18,7 @@ class Group(click.Group):
     """A group whose commands end with the same exit statuses for the same things."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and turn what it can't have into an exit status."""
         try:
             return super().invoke(ctx)
         except BackendUnavailable as error:
@@ -36,8 +37,17 @@ def main() -> None:
 
 @main.command()
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
-@click.option("--examples", metavar="N", type=click.IntRange(0), default=200, show_default=True, help="How many problems to draw.")
-@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="What to draw them from.")
+@click.option(
+    "--examples", metavar="N", type=click.IntRange(0), default=200, show_default=True, help="How many problems to draw."
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="What to draw them from.",
+)
 @click.option(
     "--dtype",
     "dtypes",
@@ -50,7 +60,12 @@ def main() -> None:
     "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
     help="How long an answer may take.",
 )  # fmt: skip
-@click.option("--json", "json_file", metavar="FILE", help="Write the report to FILE too; with - to standard output, and nothing else there.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write the report to FILE too; with - to standard output, and nothing else there.",
+)
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -63,7 +78,8 @@ def check(
 ) -> None:
     """Check that backends compute what they should: forward, gradients, transposed, layers.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can be had.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
+    be had.
 
     Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a backend that was named can't be had.
     """
@@ -73,7 +89,9 @@ def check(
     _check_names(names)
     _check_writable(json_file)
     with report.check_progress(_console(err=True)) as progress:
-        found = run(names, examples=examples, seed=seed, dtypes=list(dict.fromkeys(dtypes)), timeout=timeout, progress=progress)
+        found = run(
+            names, examples=examples, seed=seed, dtypes=list(dict.fromkeys(dtypes)), timeout=timeout, progress=progress
+        )
     report.print_check(found, _console(err=json_file == "-"))
     _write_json(json_file, report.as_json(found.asdict()))
     ctx.exit(0 if found.agrees else 1)
@@ -109,7 +127,9 @@ def create_environment(name: str) -> None:
     console = _console(err=True)
     status = console.status(f"Making the environment of {name} ...") if console.is_terminal else _nothing()
     with status as shown:
-        made = environments.create(name, progress=shown.update if shown is not None else lambda text: click.echo(text, err=True))
+        made = environments.create(
+            name, progress=shown.update if shown is not None else lambda text: click.echo(text, err=True)
+        )
     click.echo(f"{made.backend} {made.version} in {made.python}")
 
 

@@ -1,8 +1,9 @@
 """What is right: convolution and its gradients from the definition, by index arithmetic.
 
-Independent of every framework and of ``backends/numpy.py``: each result is a gather, by indices written down from the definition, and a sum of
-products in a wider floating-point format. Float32 is summed in float64, float64 in ``numpy.longdouble``; the error that this still has is part of
-what `multiconv.bounds` allows. Integers are exact as long as no sum passes what the format holds.
+Independent of every framework and of ``backends/numpy.py``: each result is a gather, by indices written down from the
+definition, and a sum of products in a wider floating-point format. Float32 is summed in float64, float64 in
+``numpy.longdouble``; the error that this still has is part of what `multiconv.bounds` allows. Integers are exact as
+long as no sum passes what the format holds.
 
 All arrays are channels first; the layout of a `Geometry` is not looked at.
 """
@@ -87,7 +88,7 @@ def input_gradient(dy: Wide, w: Wide, g: Geometry) -> Wide:
     channels = g.in_channels // g.groups
     # (C_out, C_in / groups, *kernel) as (groups, C_in / groups, C_out / groups * kernel)
     kernel = w.reshape(g.groups, -1, channels, prod(g.kernel)).swapaxes(1, 2).reshape(g.groups, channels, -1)
-    return np.matmul(kernel, windows).reshape(g.batch, g.in_channels, *g.size)
+    return np.asarray(np.matmul(kernel, windows)).reshape(g.batch, g.in_channels, *g.size)
 
 
 def conv_transpose(y: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
@@ -116,7 +117,7 @@ def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
     """
     windows = _windows(x, g, _seen)
     outputs = dy.reshape(g.batch, g.groups, g.out_channels // g.groups, prod(g.out))
-    return np.matmul(outputs, windows.swapaxes(2, 3)).sum(axis=0).reshape(g.w_shape)
+    return np.asarray(np.matmul(outputs, windows.swapaxes(2, 3)).sum(axis=0)).reshape(g.w_shape)
 
 
 def bias_gradient(dy: Wide) -> Wide:
@@ -161,13 +162,11 @@ def _windows(array: Wide, g: Geometry, index_of: Callable[[Geometry, int], Index
         positions.append(index.shape[1])
     taps_first = (0, 1, *range(2, 2 + 2 * g.ndim, 2), *range(3, 3 + 2 * g.ndim, 2))
     batch, channels = array.shape[:2]
-    return array.transpose(taps_first).reshape(
-        batch, g.groups, channels // g.groups * prod(g.kernel), prod(positions)
-    )
+    return array.transpose(taps_first).reshape(batch, g.groups, channels // g.groups * prod(g.kernel), prod(positions))
 
 
 def _weigh(windows: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
-    y = np.matmul(w.reshape(g.groups, g.out_channels // g.groups, -1), windows)
+    y: Wide = np.matmul(w.reshape(g.groups, g.out_channels // g.groups, -1), windows)
     y = y.reshape(g.batch, g.out_channels, *g.out)
     return y if bias is None else y + bias.reshape(-1, *[1] * g.ndim)
 
@@ -178,7 +177,8 @@ def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:
     Parameters
     ----------
     direction : str
-        ``"forward"``, ``"convolve"``, ``"layer"``, ``"conv_transpose"``, ``"input gradient"``, ``"kernel gradient"`` or ``"bias gradient"``.
+        ``"forward"``, ``"convolve"``, ``"layer"``, ``"conv_transpose"``, ``"input gradient"``, ``"kernel gradient"``
+        or ``"bias gradient"``.
     g : Geometry
     bias : bool
         Whether a bias is added, one term more.

@@ -145,8 +145,8 @@ class Problem:
     def answers(self, backend: Backend, direction: str | None = None) -> Iterator[tuple[str, Any]]:
         """What a backend makes of it: each direction, or one, and its answer or the exception that came instead.
 
-        A layer is the framework's own, called without the core around it, and so not asked about a batch of zero, of which some
-        frameworks get the shape wrong.
+        A layer is the framework's own, called without the core around it, and so not asked about a batch of zero, of
+        which some frameworks get the shape wrong.
 
         Examples
         --------
@@ -194,17 +194,19 @@ class Problem:
         if self.integers:
             zero = np.zeros(())
             return {d: Expected(self._laid_out(d, s), zero, self.dtype) for d, s in sums.items()}
-        magnitudes = self._sums(*(None if a is None else np.abs(a) for a in wide))
+        magnitudes = self._sums(*[np.abs(a) if a is not None else a for a in wide])
         expected = {}
         for direction, value in sums.items():
             g = self.transposed if direction == "conv_transpose" else self.geometry
             biased = self.bias is not None and not direction.endswith("gradient")
             terms = oracle.contraction(direction, g, bias=biased)
             bound = bounds.componentwise(magnitudes[direction], terms, self.dtype)
-            expected[direction] = Expected(self._laid_out(direction, value), self._laid_out(direction, bound), self.dtype)
+            expected[direction] = Expected(
+                self._laid_out(direction, value), self._laid_out(direction, bound), self.dtype
+            )
         return expected
 
-    def _sums(self, x: Host, w: Host, dy: Host, bias: Host | None, x_bias: Host | None) -> dict[str, Host]:
+    def _sums(self, x: Any, w: Any, dy: Any, bias: Any, x_bias: Any) -> dict[str, Host]:
         """The oracle's answer for each direction, channels first."""
         g = self.geometry
         forward = oracle.cross_correlate(x, w, bias, g)

@@ -1,7 +1,7 @@
 """Which backends there are, where each runs, and how to get one. Nothing is imported until it is asked for.
 
-A backend is an entry point of the group ``multiconv.backends``: its name, and ``"module:class"``. The project's own five are found the
-same way as anybody else's.
+A backend is an entry point of the group ``multiconv.backends``: its name, and ``"module:class"``. The project's own
+five are found the same way as anybody else's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +96,9 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None) ->
     Parameters
     ----------
     name : str
-        ``"torch"``; ``"torch@2.5.1"``, a version in an environment of its own; or ``"torch@/path/to/python"``, somebody's existing
-        environment, which need not have multiconv. The variable ``MULTICONV_TORCH_PYTHON`` names one for plain ``"torch"``.
+        ``"torch"``; ``"torch@2.5.1"``, a version in an environment of its own; or ``"torch@/path/to/python"``,
+        somebody's existing environment, which need not have multiconv. The variable ``MULTICONV_TORCH_PYTHON`` names
+        one for plain ``"torch"``.
     worker : bool
         Whether it shall run in a worker even if it could run in this process.
     timeout : float, optional
@@ -118,7 +119,7 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None) ->
     'numpy'
     >>> backend("caffe")
     Traceback (most recent call last):
-    multiconv.errors.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, jax, tensorflow, mxnet
+    multiconv.errors.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, ...
     """
     if not isinstance(name, str):
         raise BackendUnavailable(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
@@ -245,7 +246,7 @@ def _entry_points() -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=GROUP)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _in_process(name: str) -> Backend:
     try:
         made: Backend = _entry_points()[name].load()()
@@ -257,7 +258,7 @@ def _in_process(name: str) -> Backend:
     return made
 
 
-@lru_cache(maxsize=None)
+@cache
 def _in_worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
     return _worker(name, python, timeout)
 
@@ -326,7 +327,9 @@ def _elsewhere(name: str, python: Path) -> Place:
     distributions = recipe.distributions if recipe is not None else ()
     command = [str(python), "-I", "-c", ASK, json.dumps(distributions)]
     try:
-        asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        asked = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
         versions = json.loads(asked.stdout)
     except OSError as error:
         raise BackendUnavailable(f"{name} can't run in {python}: {error.strerror or error}") from None
@@ -334,7 +337,9 @@ def _elsewhere(name: str, python: Path) -> Place:
         raise BackendUnavailable(f"{name} can't run in {python}: it did not answer within 60 s") from None
     except ValueError:
         end = (asked.stderr or asked.stdout).strip()[-500:]
-        raise BackendUnavailable(f"{name} can't run in {python}: it is no Python that works; it wrote: {end!r}") from None
+        raise BackendUnavailable(
+            f"{name} can't run in {python}: it is no Python that works; it wrote: {end!r}"
+        ) from None
     if distributions and not versions:
         raise BackendUnavailable(f"{name} can't run in {python}: that Python has no {' or '.join(distributions)}")
     return Place(python, versions[0] if versions else None, here=False)

@@ -22,7 +22,13 @@ COLOURS = {"agrees": "green", "disagrees": "bold red", "crashes": "bold red"}
 @contextmanager
 def check_progress(console: Console) -> Iterator[check.Progress]:
     """A bar for each backend while a check runs, where `console` is a terminal; else nothing."""
-    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[doing]}"))
+    columns = (
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[doing]}"),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
@@ -40,7 +46,8 @@ def print_check(report: check.Report, console: Console) -> None:
     Examples
     --------
     >>> from multiconv.check import BackendReport, Report
-    >>> report = Report([BackendReport("numpy", "2.4.6", "3.11.7", "/usr/bin/python3", 9, 5, 5, 0.5)], [], 9, 0, ["float32"])
+    >>> numpy = BackendReport("numpy", "2.4.6", "3.11.7", "/usr/bin/python3", 9, 5, 5, 0.5)
+    >>> report = Report([numpy], [], 9, 0, ["float32"])
     >>> print_check(report, Console(width=100))  # doctest: +ELLIPSIS
     ...numpy...2.4.6...agrees...
     """

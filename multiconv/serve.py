@@ -1,7 +1,7 @@
 """The worker's side: run as a script by another Python, it loads one backend and answers until its parent is gone.
 
-That Python need not have multiconv: the parent names the folders that hold the source. It is started isolated (``-I``), so that nothing of
-the parent's environment leaks in.
+That Python need not have multiconv: the parent names the folders that hold the source. It is started isolated
+(``-I``), so that nothing of the parent's environment leaks in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import traceback
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ class Source(importlib.abc.MetaPathFinder):
         self.places = places
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        """The place of a package or module that the parent named."""
         place = self.places.get(fullname)
         if place is None:
             return None
@@ -45,7 +45,6 @@ class Server:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.layers: dict[int, Any] = {}
-        self.numbers = count()
 
     def hello(self) -> dict[str, Any]:
         """What the parent should know of this side."""
@@ -79,11 +78,10 @@ class Server:
             from multiconv.spec import ConvSpec
 
             w, bias = arrays
-            number = next(self.numbers)
             assert w is not None
             copies = (w.copy(), None if bias is None else bias.copy())
-            self.layers[number] = self.backend.native_layer(ConvSpec(**_tuples(header["spec"])), *copies)
-            return number, []
+            self.layers[header["layer"]] = self.backend.native_layer(ConvSpec(**_tuples(header["spec"])), *copies)
+            return None, []
         if do == "call layer":
             return None, self._hosts(self.layers[header["layer"]](own[0]))
         if do == "devices":
@@ -96,7 +94,7 @@ class Server:
 
 
 def die_with_parent(lifeline: int) -> None:
-    """Have the kernel kill this process when the parent's end of a pipe closes, even while it is stuck in foreign code."""
+    """Have this process killed when the parent's end of a pipe closes, even while it is stuck in foreign code."""
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
@@ -107,7 +105,7 @@ def main() -> None:
     """Load the backend that the parent names and serve it."""
     setup = json.loads(sys.argv[1])
     die_with_parent(setup["lifeline"])
-    sys.path.extend(p for p in setup["path"] if p not in sys.path)
+    sys.path[:] = setup["path"] or sys.path
     sys.meta_path.insert(0, Source(setup["places"]))
 
     from multiprocessing.connection import Connection

@@ -1,11 +1,11 @@
 """What a convolution is: its options, its shape arithmetic, and every refusal, once for all backends.
 
-`ConvSpec` holds the options as a caller gives them. `ConvSpec.resolve` puts them together with the shapes of an input and a
-kernel into a `Geometry`, in which every question is settled: no word such as "same" is left, every option has one number
-an axis, and the shapes fit. A backend only ever sees a `Geometry`.
+`ConvSpec` holds the options as a caller gives them. `ConvSpec.resolve` puts them together with the shapes of an input
+and a kernel into a `Geometry`, in which every question is settled: no word such as "same" is left, every option has
+one number an axis, and the shapes fit. A backend only ever sees a `Geometry`.
 
-The sizes follow [1]_: with ``n`` pixels, ``b`` and ``a`` of padding before and after, a kernel of ``k``, stride ``s`` and
-dilation ``d``, there are ``(n + b + a - (k - 1) d - 1) // s + 1`` outputs.
+The sizes follow [1]_: with ``n`` pixels, ``b`` and ``a`` of padding before and after, a kernel of ``k``, stride ``s``
+and dilation ``d``, there are ``(n + b + a - (k - 1) d - 1) // s + 1`` outputs.
 
 References
 ----------
@@ -18,13 +18,13 @@ import operator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any, Union
+from typing import Any
 
 from multiconv.errors import ConvError
 
-Ints = Union[int, tuple[int, ...]]
+Ints = int | tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
-Padding = Union[int, str, tuple[Union[int, tuple[int, int]], ...]]
+Padding = int | str | tuple[int | tuple[int, int], ...]
 Shape = tuple[int, ...]
 
 LARGEST = 2**31 - 1
@@ -52,7 +52,8 @@ class ConvSpec:
         Zeros around the input: one number; one an axis; a ``(before, after)`` pair an axis; or a word:
 
         - ``"valid"``: none;
-        - ``"same"`` or ``"same_upper"``: ``ceil(n / stride)`` outputs, the odd pixel at the end, as ONNX, TensorFlow and
+        - ``"same"`` or ``"same_upper"``: ``ceil(n / stride)`` outputs, the odd pixel at the end, as ONNX, TensorFlow
+          and
           JAX have it;
         - ``"same_lower"``: the same with the odd pixel at the start;
         - ``"full"``: ``(kernel - 1) * dilation`` on both sides, every output that touches the input.
@@ -61,8 +62,8 @@ class ConvSpec:
     groups : int
         Into how many groups of channels, convolved apart from each other, the channels fall.
     layout : str, optional
-        ``"NCW"``, ``"NCHW"``, ``"NCDHW"``, ``"NWC"``, ``"NHWC"`` or ``"NDHWC"``. By default the one of the first three that
-        the number of spatial axes asks for. The kernel is OIHW in every layout.
+        ``"NCW"``, ``"NCHW"``, ``"NCDHW"``, ``"NWC"``, ``"NHWC"`` or ``"NDHWC"``. By default the one of the first three
+        that the number of spatial axes asks for. The kernel is OIHW in every layout.
 
     Raises
     ------
@@ -134,8 +135,8 @@ class ConvSpec:
     def resolve_transpose(self, x_shape: Shape, w_shape: Shape, output_padding: Ints = 0) -> Geometry:
         """Settle every question for a transposed convolution of these shapes.
 
-        The geometry is that of the cross-correlation whose adjoint it is: the input of the transposed convolution has the
-        shape ``y_shape``, and its result the shape ``x_shape``.
+        The geometry is that of the cross-correlation whose adjoint it is: the input of the transposed convolution has
+        the shape ``y_shape``, and its result the shape ``x_shape``.
 
         Parameters
         ----------
@@ -144,8 +145,8 @@ class ConvSpec:
         w_shape : tuple of int
             The kernel's, as the cross-correlation takes it.
         output_padding : int or tuple of int
-            Which of the `stride` sizes that the cross-correlation takes to the size of `x_shape` is meant: 0 the smallest.
-            With ``"same"`` the size is ``n * stride``, and `output_padding` must be 0.
+            Which of the `stride` sizes that the cross-correlation takes to the size of `x_shape` is meant: 0 the
+            smallest. With ``"same"`` the size is ``n * stride``, and `output_padding` must be 0.
 
         Returns
         -------
@@ -161,7 +162,9 @@ class ConvSpec:
         >>> ConvSpec(stride=2, padding=1).resolve_transpose((1, 16, 4, 4), (16, 3, 3, 3), 1).x_shape
         (1, 3, 8, 8)
         """
-        return _resolve_transpose(self, tuple(x_shape), tuple(w_shape), _ints("output_padding", output_padding, least=0))
+        return _resolve_transpose(
+            self, tuple(x_shape), tuple(w_shape), _ints("output_padding", output_padding, least=0)
+        )
 
     def check_kernel(self, w_shape: Shape) -> int:
         """Refuse a kernel that no input fits, and return the number of its spatial axes.
@@ -184,11 +187,15 @@ class ConvSpec:
         if 0 in w_shape:
             raise ConvError(f"w has a spatial axis of size 0: its shape is {w_shape}")
         if w_shape[0] % self.groups:
-            raise ConvError(f"groups={self.groups} does not divide the {w_shape[0]} output channels of w of shape {w_shape}")
+            raise ConvError(
+                f"groups={self.groups} does not divide the {w_shape[0]} output channels of w of shape {w_shape}"
+            )
         for name in ("stride", "padding", "dilation"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != ndim:
-                raise ConvError(f"{name}={value} is for {_axes(len(value))}, but w of shape {w_shape} has {_axes(ndim)}")
+                raise ConvError(
+                    f"{name}={value} is for {_axes(len(value))}, but w of shape {w_shape} has {_axes(ndim)}"
+                )
         return ndim
 
     @property
@@ -209,6 +216,21 @@ class ConvSpec:
         if self.padding in SAME and any(s > 1 for s in self.each(len(kernel))[0]):
             return None
         return self.pads(kernel, kernel)
+
+    def symmetric_padding(self, kernel: Shape) -> Shape | None:
+        """The padding as one number an axis where that says it all, whatever the input's size, else None.
+
+        Examples
+        --------
+        >>> ConvSpec(padding="same").symmetric_padding((3, 5))
+        (1, 2)
+        >>> ConvSpec(padding="same").symmetric_padding((2, 5)) is None
+        True
+        """
+        pads = self.fixed_pads(kernel)
+        if pads is None or any(before != after for before, after in pads):
+            return None
+        return tuple(before for before, _ in pads)
 
     def pads(self, size: Shape, kernel: Shape) -> Pads:
         """The zeros (before, after) each axis of an input of this size.
@@ -335,10 +357,13 @@ def _resolve(spec: ConvSpec, x_shape: Shape, w_shape: Shape) -> Geometry:
         if e > n:
             raise ConvError(
                 f"the kernel is larger than the padded input: along spatial axis {axis} it spans {e} pixels "
-                f"(kernel {kernel[axis]}, dilation {dilation[axis]}), the input {n} (size {size[axis]}, padding {pads[axis]})"
+                f"(kernel {kernel[axis]}, dilation {dilation[axis]}), "
+                f"the input {n} (size {size[axis]}, padding {pads[axis]})"
             )
     out = tuple((n - e) // s + 1 for n, e, s in zip(padded, extent, stride))
-    g = Geometry(batch, channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last)
+    g = Geometry(
+        batch, channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last
+    )
     return _small_enough(g)
 
 
@@ -347,13 +372,14 @@ def _resolve_transpose(spec: ConvSpec, x_shape: Shape, w_shape: Shape, output_pa
     ndim = spec.check_kernel(w_shape)
     if isinstance(output_padding, tuple) and len(output_padding) != ndim:
         raise ConvError(
-            f"output_padding={output_padding} is for {_axes(len(output_padding))}, but w of shape {w_shape} has {_axes(ndim)}"
+            f"output_padding={output_padding} is for {_axes(len(output_padding))}, "
+            f"but w of shape {w_shape} has {_axes(ndim)}"
         )
     batch, channels, out = _split(x_shape, ndim, w_shape, spec.channels_last)
     if channels != w_shape[0]:
         raise ConvError(
-            f"x of shape {x_shape} has {channels} channels, but the transposed convolution with w of shape {w_shape} takes "
-            f"{w_shape[0]}: w is the kernel of the cross-correlation whose adjoint this is"
+            f"x of shape {x_shape} has {channels} channels, but the transposed convolution with w of shape {w_shape} "
+            f"takes {w_shape[0]}: w is the kernel of the cross-correlation whose adjoint this is"
         )
     kernel = w_shape[2:]
     stride, dilation = spec.each(ndim)
@@ -361,24 +387,32 @@ def _resolve_transpose(spec: ConvSpec, x_shape: Shape, w_shape: Shape, output_pa
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
     if spec.padding in SAME:
         if any(extra):
-            raise ConvError(f"with padding={spec.padding!r} the result has n * stride pixels, so output_padding must be 0")
+            raise ConvError(
+                f"with padding={spec.padding!r} the result has n * stride pixels, so output_padding must be 0"
+            )
         size = tuple(o * s for o, s in zip(out, stride))
         pads = spec.pads(size, kernel)
     else:
         pads = spec.pads(out, kernel)
         for axis, (p, s) in enumerate(zip(extra, stride)):
             if p >= s:
-                raise ConvError(f"output_padding must be less than the stride: along spatial axis {axis} it is {p}, the stride {s}")
+                raise ConvError(
+                    f"output_padding must be less than the stride: along spatial axis {axis} it is {p}, the stride {s}"
+                )
         size = tuple(
-            (o - 1) * s + e - before - after + p for o, s, e, (before, after), p in zip(out, stride, extent, pads, extra)
+            (o - 1) * s + e - before - after + p
+            for o, s, e, (before, after), p in zip(out, stride, extent, pads, extra)
         )
         for axis, n in enumerate(size):
             if n < 1:
                 raise ConvError(
-                    f"the padding {pads[axis]} leaves nothing of the result: along spatial axis {axis} its size would be {n}"
+                    f"the padding {pads[axis]} leaves nothing of the result: "
+                    f"along spatial axis {axis} its size would be {n}"
                 )
     in_channels = w_shape[1] * spec.groups
-    g = Geometry(batch, in_channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last)
+    g = Geometry(
+        batch, in_channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last
+    )
     return _small_enough(g)
 
 
@@ -444,11 +478,16 @@ def _ints(name: str, value: Any, least: int) -> Ints:
 def _padding(value: Any) -> Padding:
     if isinstance(value, str):
         if value not in PADDING_WORDS:
-            raise ConvError(f"padding must be a number, one an axis, a (before, after) pair an axis, or one of "
-                            f"{', '.join(PADDING_WORDS)}, not {value!r}")
+            raise ConvError(
+                f"padding must be a number, one an axis, a (before, after) pair an axis, or one of "
+                f"{', '.join(PADDING_WORDS)}, not {value!r}"
+            )
         return value
     if isinstance(value, (tuple, list)):
-        return tuple(_pair(axis, v) if isinstance(v, (tuple, list)) else _int(f"padding[{axis}]", v, 0) for axis, v in enumerate(value))
+        return tuple(
+            _pair(axis, v) if isinstance(v, (tuple, list)) else _int(f"padding[{axis}]", v, 0)
+            for axis, v in enumerate(value)
+        )
     return _int("padding", value, 0)
 
 

@@ -6,6 +6,7 @@ Shapes are drawn apart from values, and come from a pool in each run, because JA
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,7 @@ def given_values(
     return Problem(source, spec, x, w, dy, bias, x_bias, all(map(_small_integers, arrays)), seed)
 
 
-def with_values(
-    source: str, spec: ConvSpec, g: Geometry, dtype: str, *, bias: bool, values: str, seed: int
-) -> Problem:
+def with_values(source: str, spec: ConvSpec, g: Geometry, dtype: str, *, bias: bool, values: str, seed: int) -> Problem:
     """A problem of this geometry with values from NumPy's default generator.
 
     Parameters
@@ -67,7 +66,8 @@ def with_values(
     dtype : str
     bias : bool
     values : str
-        ``"integers"`` from -4 to 4; ``"normal"``; or ``"wide"``, log-normal with either sign, over several orders of magnitude.
+        ``"integers"`` from -4 to 4; ``"normal"``; or ``"wide"``, log-normal with either sign, over several orders of
+        magnitude.
     seed : int
 
     Examples
@@ -79,9 +79,7 @@ def with_values(
     """
     shapes = (g.x_shape, g.w_shape, g.y_shape, (g.out_channels,), (g.in_channels,))
     x, w, dy, b, x_b = (seeded(shape, dtype, values, seed, i) for i, shape in enumerate(shapes))
-    if not bias:
-        b = x_b = None
-    return Problem(source, spec, x, w, dy, b, x_b, values == "integers", seed)
+    return Problem(source, spec, x, w, dy, b if bias else None, x_b if bias else None, values == "integers", seed)
 
 
 def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host:
@@ -96,8 +94,8 @@ def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host
     if values == "integers":
         return rng.integers(-LARGEST_INTEGER, LARGEST_INTEGER + 1, shape).astype(dtype)
     if values == "normal":
-        return rng.standard_normal(shape).astype(dtype)
-    return (np.exp(2 * rng.standard_normal(shape)) * rng.choice([-1.0, 1.0], shape)).astype(dtype)
+        return np.asarray(rng.standard_normal(shape), dtype)
+    return np.asarray(np.exp(2 * rng.standard_normal(shape)) * rng.choice([-1.0, 1.0], shape), dtype)
 
 
 @st.composite
@@ -288,10 +286,8 @@ def smallest(
                 found = candidate
             raise AssertionError
 
-    try:
+    with suppress(AssertionError, Enough):
         search()
-    except (AssertionError, Enough):
-        pass
     return found
 
 

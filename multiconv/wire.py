@@ -1,7 +1,8 @@
 """What crosses between a worker and its parent: a JSON header, and arrays as bytes. Nothing is pickled.
 
-Small arrays travel in the frame itself, larger ones through an `Arena`: memory without a name that both processes map, so that nothing is
-left in any file system, however either of them ends. Each side writes in an arena of its own and reads the other's.
+Small arrays travel in the frame itself, larger ones through an `Arena`: memory without a name that both processes map,
+so that nothing is left in any file system, however either of them ends. Each side writes in an arena of its own and
+reads the other's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Sequence
+from math import prod
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -37,13 +39,22 @@ class Arena:
         self.fd = fd
         self._map: mmap.mmap | None = None
 
+    def grow(self, size: int) -> mmap.mmap:
+        """At least `size` bytes to write in. It stays as large as it was."""
+        if os.fstat(self.fd).st_size < size:
+            os.ftruncate(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+        return self.map(size)
+
     def map(self, size: int) -> mmap.mmap:
-        """At least `size` bytes of it; it grows when need be, and stays as large as it was."""
+        """`size` bytes of it, or as many as there are."""
         if self._map is None or len(self._map) < size:
-            if os.fstat(self.fd).st_size < size:
-                os.ftruncate(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
             self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size)
         return self._map
+
+    def close(self) -> None:
+        """Give the memory back, once no array is left that lies in it."""
+        self._map = None
+        os.close(self.fd)
 
 
 def anonymous_file() -> int:
@@ -69,7 +80,13 @@ class Wire:
         self.mine, self.theirs = Arena(mine), Arena(theirs)
 
     def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> None:
-        """Send a header and arrays, of which some may be None."""
+        """Send a header and arrays, of which some may be None.
+
+        Raises
+        ------
+        TypeError
+            If an array is of Python objects, whose bytes mean nothing elsewhere.
+        """
         entries: list[dict[str, Any] | None] = []
         inline: list[bytes] = []
         inline_end = arena_end = 0
@@ -78,6 +95,8 @@ class Wire:
             if array is None:
                 entries.append(None)
                 continue
+            if array.dtype.hasobject:
+                raise TypeError(f"an array of {array.dtype} can't be sent: its elements are Python objects")
             entry: dict[str, Any] = {"dtype": array.dtype.str, "shape": array.shape}
             if array.nbytes <= INLINE:
                 entry["inline"] = inline_end
@@ -89,7 +108,7 @@ class Wire:
                 arena_end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
             entries.append(entry)
         if shared:
-            memory = self.mine.map(arena_end)
+            memory = self.mine.grow(arena_end)
             for start, array in shared:
                 np.ndarray(array.shape, array.dtype, memory, start)[...] = array
         text = json.dumps({**header, "arrays": entries, "arena": arena_end}).encode()
@@ -116,13 +135,26 @@ class Wire:
             header = json.loads(frame[LENGTH.size : LENGTH.size + length])
             memory = self.theirs.map(header["arena"]) if header["arena"] else None
             start = LENGTH.size + length
-            return header, [None if entry is None else _array(entry, frame, start, memory) for entry in header["arrays"]]
-        except (struct.error, ValueError, KeyError, TypeError) as error:
+            return header, [
+                None if entry is None else _array(entry, frame, start, memory) for entry in header["arrays"]
+            ]
+        except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise Garbled(f"{type(error).__name__}: {error}; it begins {frame[:60]!r}") from error
+
+    def close(self) -> None:
+        """Close the line and give the memory back."""
+        self.connection.close()
+        self.mine.close()
+        self.theirs.close()
 
 
 def _array(entry: dict[str, Any], frame: bytes, start: int, memory: mmap.mmap | None) -> Host:
     shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+    if any(n < 0 for n in shape):
+        raise ValueError(f"no array has the shape {shape}")
+    # Unlike numpy.ndarray, frombuffer looks whether the bytes are there, and that they are no pointers.
     if "inline" in entry:
-        return np.ndarray(shape, dtype, frame, start + entry["inline"]).copy()
-    return np.ndarray(shape, dtype, memory, entry["arena"])
+        return np.frombuffer(frame, dtype, prod(shape), start + entry["inline"]).reshape(shape).copy()
+    if memory is None:
+        raise ValueError("it has an array in an arena of no size")
+    return np.frombuffer(memory, dtype, prod(shape), entry["arena"]).reshape(shape)

@@ -1,7 +1,8 @@
 """A backend in another Python, as a `Backend`.
 
-The other Python is a process of its own: its framework can't disturb this one, not even by crashing. A crash, a hang or an answer
-that is none becomes an exception that says what was asked and what the worker last wrote, and the next call starts a new worker.
+The other Python is a process of its own: its framework can't disturb this one, not even by crashing. A crash, a hang
+or an answer that is none becomes an exception that says what was asked and what the worker last wrote, and the next
+call starts a new worker.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 
-import multiconv
 from multiconv import errors
 from multiconv.backend import Array, Backend, Host, Operation
 from multiconv.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, UnsupportedError
@@ -59,10 +60,12 @@ class Worker:
         self.name, self.entry_point, self.places, self.python, self.timeout = name, entry_point, places, python, timeout
         self.hello: dict[str, Any] = {}
         self.dropped: list[int] = []
-        self._lock = threading.RLock()
+        self.numbers = count()
+        self.starts = 0
+        self.lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = os.getpid()
         self.start()
+        _workers.add(self)
 
     def request(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> tuple[Any, list[Host | None]]:
         """Ask, and return the answer's value and arrays.
@@ -74,13 +77,14 @@ class Worker:
         BackendError
             If the framework raised an exception.
         """
-        with self._lock:
-            if self._process is None or self._owner != os.getpid():
-                self.start()
+        with self.lock:
+            self.ready()
             try:
                 dropped = [self.dropped.pop() for _ in range(len(self.dropped))]
                 self._wire.send({**header, "drop": dropped}, arrays)
                 answer, results = self._receive(self.timeout)
+                if "value" not in answer and "error" not in answer:
+                    raise Garbled(f"it has neither a value nor an error: {answer}")
                 results = [None if r is None else np.array(r) for r in results]
             except (Garbled, EOFError, OSError, TimeoutError) as error:
                 self._give_up(error, _problem(self.name, self.hello, header, arrays))
@@ -91,6 +95,12 @@ class Worker:
         if "error" in answer:
             self._raise(answer["error"], _problem(self.name, self.hello, header, arrays))
         return answer["value"], results
+
+    def ready(self) -> int:
+        """Start the process if there is none, and return which start of it this one is."""
+        if self._process is None:
+            self.start()
+        return self.starts
 
     def start(self) -> None:
         """Start the process and wait until it has loaded the backend.
@@ -113,7 +123,14 @@ class Worker:
             "places": self.places,
             "path": [p for p in sys.path if p] if _same_python(self.python) else [],
         }
-        command = [str(self.python), "-I", "-X", "faulthandler", str(Path(__file__).with_name("serve.py")), json.dumps(setup)]
+        command = [
+            str(self.python),
+            "-I",
+            "-X",
+            "faulthandler",
+            str(Path(__file__).with_name("serve.py")),
+            json.dumps(setup),
+        ]
         try:
             process = subprocess.Popen(
                 command,
@@ -134,8 +151,9 @@ class Worker:
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", max(1, int(self.timeout)), 0))
         connection: Connection[Any, Any] = Connection(ours.detach())
         self._wire = Wire(connection, mine=requests, theirs=answers)
-        self._process, self._owner = process, os.getpid()
-        self._stop = weakref.finalize(self, _stop, process, connection, (ours_lifeline, requests, answers), self._owner)
+        self._process = process
+        self.starts += 1
+        self._stop = weakref.finalize(self, _stop, process, self._wire, ours_lifeline)
         try:
             answer, _ = self._receive(START_TIMEOUT)
             if "error" in answer:
@@ -146,16 +164,27 @@ class Worker:
             self.hello = answer["hello"]
         except (Garbled, EOFError, OSError, TimeoutError) as error:
             how = self._how_it_ended(error)
-            raise BackendUnavailable(f"{self.name} can't be loaded in {self.python}: the process {how}{self._tail()}") from None
+            raise BackendUnavailable(
+                f"{self.name} can't be loaded in {self.python}: the process {how}{self._tail()}"
+            ) from None
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End the process. The next request starts a new one."""
-        if self._process is not None:
-            self._stop()
-            self._process = None
+        """End the process, once it has answered. The next request starts a new one."""
+        with self.lock:
+            if self._process is not None:
+                self._stop()
+                self._process = None
+
+    def let_go(self) -> None:
+        """In a fork of the parent's: leave the process to the parent. The next request starts one of the fork's own."""
+        self.lock = threading.RLock()  # a thread that the fork hasn't got may have held the other
+        stop = self._stop.detach()
+        if stop is not None:
+            _hang_up(*stop[2][1:])
+        self._process = None
 
     def _receive(self, timeout: float) -> tuple[dict[str, Any], list[Host | None]]:
         if not self._wire.connection.poll(timeout):
@@ -215,8 +244,10 @@ class Worker:
         return f"; it wrote:\n{written}" if written else ""
 
     def _trim_stderr(self) -> None:
-        if os.fstat(self._stderr.fileno()).st_size > KEPT_STDERR:
-            self._stderr.truncate(0)
+        fd = self._stderr.fileno()
+        if os.fstat(fd).st_size > KEPT_STDERR:
+            os.truncate(fd, 0)
+            os.lseek(fd, 0, os.SEEK_SET)  # the worker writes on from here: the two share one position
 
 
 class RemoteBackend(Backend):
@@ -336,27 +367,32 @@ class RemoteLayer:
 
     def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None) -> None:
         self.worker, self.spec, self.weight, self.bias = worker, spec, w, bias
-        self._make()
+        self._number = next(worker.numbers)
+        # Told with the next request, since garbage may be collected in the middle of one. By then the worker may have
+        # started again, so no number is given twice.
+        weakref.finalize(self, worker.dropped.append, self._number).atexit = False
+        with worker.lock:
+            self._make()
 
     def __call__(self, x: Host) -> Host:
-        if self._pid != self.worker.hello["pid"]:
-            self._make()
-        y = self.worker.request({"do": "call layer", "layer": self._number}, (x,))[1][0]
+        with self.worker.lock:
+            if self.worker.ready() != self._made_in:
+                self._make()
+            y = self.worker.request({"do": "call layer", "layer": self._number}, (x,))[1][0]
         assert y is not None
         return y
 
     def _make(self) -> None:
-        self._number, _ = self.worker.request({"do": "layer", "spec": asdict(self.spec)}, (self.weight, self.bias))
-        self._pid = self.worker.hello["pid"]
-        # Told with the next request, since garbage may be collected in the middle of one.
-        weakref.finalize(self, self.worker.dropped.append, self._number).atexit = False
+        header = {"do": "layer", "layer": self._number, "spec": asdict(self.spec)}
+        self.worker.request(header, (self.weight, self.bias))
+        self._made_in = self.worker.starts
 
 
 def source_places(entry_point: str) -> dict[str, str]:
     """Where the source lies that a worker for this entry point needs, by package."""
     from importlib.util import find_spec
 
-    places = {"multiconv": str(Path(multiconv.__file__).parent)}
+    places = {"multiconv": str(Path(__file__).parent)}
     for name in ("multiconv.backends", entry_point.partition(":")[0].partition(".")[0]):
         spec = None if name in places else find_spec(name)
         if spec is not None and spec.origin:
@@ -364,13 +400,24 @@ def source_places(entry_point: str) -> dict[str, str]:
     return places
 
 
-def _stop(process: subprocess.Popen[bytes], connection: Connection[Any, Any], fds: tuple[int, ...], owner: int) -> None:
-    connection.close()
-    for fd in fds:
-        os.close(fd)
-    if owner == os.getpid():  # else a fork of the parent's, whose worker it isn't
-        process.kill()
-        process.wait()
+def _stop(process: subprocess.Popen[bytes], wire: Wire, lifeline: int) -> None:
+    _hang_up(wire, lifeline)
+    process.kill()
+    process.wait()
+
+
+def _hang_up(wire: Wire, lifeline: int) -> None:
+    wire.close()
+    os.close(lifeline)
+
+
+def _after_fork() -> None:
+    for worker in _workers:
+        worker.let_go()
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _same_python(python: Path) -> bool:
@@ -380,10 +427,12 @@ def _same_python(python: Path) -> bool:
 
 def _problem(name: str, hello: dict[str, Any], header: dict[str, Any], arrays: Sequence[Host | None]) -> dict[str, Any]:
     """What was asked, for JSON."""
+
+    def shown(a: Host) -> bool:
+        return a.size <= SHOWN_VALUES and a.dtype.kind in "biuf"
+
     described = [
-        None
-        if a is None
-        else {"dtype": a.dtype.name, "shape": a.shape, **({"values": a.tolist()} if a.size <= SHOWN_VALUES else {})}
+        None if a is None else {"dtype": a.dtype.name, "shape": a.shape, **({"values": a.tolist()} if shown(a) else {})}
         for a in arrays
     ]
     return {"backend": name, "version": hello.get("version"), **header, "arrays": described}

@@ -1,0 +1,42 @@
+# What CI and people both run. `make check` and `make test` set up what they need, once.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: check test test-long lint format bench clean
+
+check: $(READY)                       ## the five backends against the exact oracle
+	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
+
+test: lint                            ## lint, types and tests, every backend required
+	$(BIN)/python -m pytest -n 2
+
+test-long: lint                       ## the same with a thousand examples for each property
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 3600
+
+lint: $(READY)                        ## style, types, and that no module imports from a floor above its own
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy multiconv backends
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)                       ## the figures that the README quotes
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/round_trip.py
+	$(BIN)/python benchmarks/import_time.py
+
+# NumPy, PyTorch, JAX and TensorFlow here; MXNet, which can't live with them, in an environment of its own.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,jax,tensorflow,dev]"
+	$(BIN)/multiconv env create mxnet
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

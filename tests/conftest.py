@@ -1,0 +1,29 @@
+"""What all tests share: the five backends, each required, and Hypothesis's profiles."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import multiconv as mc
+
+FIVE = ("numpy", "torch", "jax", "tensorflow", "mxnet")
+
+common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **common)
+settings.register_profile("long", max_examples=1000, **common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(params=FIVE, scope="session")
+def backend(request: pytest.FixtureRequest) -> mc.Backend:
+    """Each of the five, in this process or a worker as `multiconv.backend` decides. None may be missing."""
+    return mc.backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def five() -> dict[str, mc.Backend]:
+    """All five by name."""
+    return {name: mc.backend(name) for name in FIVE}

@@ -1,0 +1,100 @@
+"""For multiconv's tests: a backend that misbehaves when told to, and one that is wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any
+
+from multiconv.backend import Array, Operation
+from multiconv.errors import ConvError
+from multiconv.spec import Geometry
+from multiconv_loops import LoopsBackend
+
+
+class TroubleBackend(LoopsBackend):
+    """Right, but for a `corr2d` that does first what the value of ``X[0, 0]`` stands for."""
+
+    name = "trouble"
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        """As `LoopsBackend`, if it comes to it."""
+        result = TROUBLES.get(float(X[0, 0]), lambda: None)()
+        return super().corr2d(X, K) if result is None else result
+
+
+class WrongBackend(LoopsBackend):
+    """Takes the zeros before an axis for those after it, and the other way round."""
+
+    name = "wrong"
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        """Right where the padding is symmetric."""
+        return super().native_cross_correlate(replace(g, pads=tuple((after, before) for before, after in g.pads)))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _send(data: bytes) -> None:
+    os.write(json.loads(sys.argv[1])["connection"], data)
+
+
+def _send_half() -> None:
+    _send(struct.pack("!i", 1000) + b"not as many bytes as that")
+    time.sleep(1000)
+
+
+def _send_no_answer() -> None:
+    text = b'{"arrays": [], "arena": 0}'
+    _send(struct.pack("!i", 4 + len(text)) + struct.pack("<I", len(text)) + text)
+
+
+def _print() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("noise\n" * 200_000)
+        stream.flush()
+
+
+class Trouble(IntEnum):
+    """What ``X[0, 0]`` may ask for."""
+
+    SEGFAULT = 1
+    KILL = 2
+    HANG = 3
+    HANG_WITH_GIL = 4
+    RAISE = 5
+    SEND_GARBAGE = 6
+    PRINT = 7
+    EXIT = 8
+    MEMORY_ERROR = 9
+    NO_ARRAY = 10
+    CONV_ERROR = 11
+    SEND_HALF = 12
+    SEND_NO_ANSWER = 13
+
+
+TROUBLES: dict[float, Callable[[], Any]] = {
+    Trouble.SEGFAULT: lambda: ctypes.string_at(0),
+    Trouble.KILL: lambda: os.kill(os.getpid(), signal.SIGKILL),
+    Trouble.HANG: lambda: time.sleep(1000),
+    Trouble.HANG_WITH_GIL: lambda: ctypes.PyDLL(None).sleep(1000),
+    Trouble.RAISE: lambda: _raise(RuntimeError("no such luck")),
+    Trouble.SEND_GARBAGE: lambda: _send(b"Segmentation fault (not really)\n"),
+    Trouble.PRINT: _print,
+    Trouble.EXIT: lambda: os._exit(7),
+    Trouble.MEMORY_ERROR: lambda: _raise(MemoryError("none left")),
+    Trouble.NO_ARRAY: object,
+    Trouble.CONV_ERROR: lambda: _raise(ConvError("no convolution")),
+    Trouble.SEND_HALF: _send_half,
+    Trouble.SEND_NO_ANSWER: _send_no_answer,
+}
