@@ -38,9 +38,9 @@ GRADIENTS = {"input gradient": "dx", "kernel gradient": "dw", "bias gradient": "
 SEEDED_AS = ("x", "w", "dy", "bias", "x_bias")
 FEW_VALUES = 300
 FEW_TERMS = 100_000
-SAMPLES = 5
+SAMPLES = 7
 WIDTH = 120
-ROOM = len("dx, dw, dbias = ")
+ROOM = len("dx, dw, dbias = ")  # for what stands before a call
 
 
 def script(backend: str, problem: Problem, direction: str, judgement: Judgement) -> str:
@@ -283,7 +283,7 @@ def _texts(array: Host) -> list[str]:
 
 def _number(value: Any, text: str) -> str:
     """A whole number as one, but for a negative zero, which integers have not."""
-    return str(int(value)) if value == int(value) and abs(value) < 2**24 and text != "-0.0" else text
+    return str(int(value)) if float(value).is_integer() and abs(value) <= 2**24 and text != "-0.0" else text
 
 
 # ---- What is right, and where it is looked at
@@ -307,8 +307,8 @@ def _checked(problem: Problem, direction: str, g: Geometry, worst: Shape | None)
 
 
 def _sample(shape: Shape, worst: Shape | None) -> list[Shape]:
-    """An index and a few others, from first to last."""
-    spread = np.linspace(0, prod(shape) - 1, SAMPLES).astype(int)
+    """An index and a few others, spread over the shape."""
+    spread = [prod(shape) * sample // SAMPLES for sample in range(SAMPLES)]
     indices = [tuple(int(i) for i in np.unravel_index(flat, shape)) for flat in spread]
     return list(dict.fromkeys([*([] if worst is None else [worst]), *indices]))
 

@@ -208,21 +208,25 @@ def draw_problems(count: int, seed: int, dtypes: Sequence[str] = DTYPES, shapes:
 
 @st.composite
 def no_larger(draw: st.DrawFn, problem: Problem) -> Problem:
-    """Problems like this one in kind, none larger in anything; itself comes last, so that all others are simpler."""
-    if draw(st.integers(0, 3)) == 3:
-        return problem
+    """Problems like this one in kind, none larger in anything.
+
+    Each number is small, half of the problem's or the problem's own, so that what makes it fail is likely to be kept.
+    """
     g, spec = problem.geometry, problem.spec
-    upto = {n: st.integers(1, n) for n in (*g.kernel, *g.stride, *g.dilation, *g.size, g.in_channels, g.out_channels)}
-    kernel = tuple(draw(upto[k]) for k in g.kernel)
-    stride = tuple(draw(upto[s]) for s in g.stride)
-    dilation = tuple(draw(upto[d]) for d in g.dilation)
-    size = tuple(draw(upto[n]) for n in g.size)
-    pairs = tuple((draw(st.integers(0, before)), draw(st.integers(0, after))) for before, after in g.pads)
+
+    def some(most: int, least: int = 1) -> int:
+        return draw(st.sampled_from(sorted(n for n in {least, 1, 2, 3, most // 2, most} if least <= n <= most)))
+
+    kernel = tuple(some(k) for k in g.kernel)
+    stride = tuple(some(s) for s in g.stride)
+    dilation = tuple(some(d) for d in g.dilation)
+    size = tuple(some(n) for n in g.size)
+    pairs = tuple((some(before, 0), some(after, 0)) for before, after in g.pads)
     padding = draw(st.sampled_from([0, pairs, spec.padding]))
     groups = draw(st.sampled_from(sorted({1, min(2, g.groups), g.groups})))
-    in_group = draw(st.integers(1, g.in_channels // g.groups))
-    out_group = draw(st.integers(1, g.out_channels // g.groups))
-    batch = draw(st.integers(min(1, g.batch), g.batch))
+    in_group = some(g.in_channels // g.groups)
+    out_group = some(g.out_channels // g.groups)
+    batch = some(g.batch, min(1, g.batch))
     layout = draw(st.sampled_from([None, spec.layout]))
     channels = in_group * groups
     try:
@@ -233,17 +237,29 @@ def no_larger(draw: st.DrawFn, problem: Problem) -> Problem:
     except ConvError:
         assume(False)
     bias = draw(st.booleans()) if problem.bias is not None else False
-    seed = draw(st.integers(0, 99))
-    if problem.integers and max(np.prod(geometry.x_shape), np.prod(geometry.y_shape)) <= FEW_VALUES:
-        return _draw_values(draw, smaller, geometry, problem.dtype, bias=bias)
     values = "integers" if problem.integers else draw(st.sampled_from(VALUES[1:]))
+    seed = draw(st.integers(0, 99))
     return with_values("drawn", smaller, geometry, problem.dtype, bias=bias, values=values, seed=seed)
+
+
+@st.composite
+def simpler_values(draw: st.DrawFn, problem: Problem) -> Problem:
+    """The same problem with small integers, each drawn on its own, so that they shrink on their own; most are 0."""
+
+    def array(like: Host) -> Host:
+        elements = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
+        drawn: Host = draw(hnp.arrays(np.int8, like.shape, elements=elements, fill=st.just(0)))
+        return drawn.astype(like.dtype)
+
+    x, w, dy = array(problem.x), array(problem.w), array(problem.dy)
+    bias, x_bias = (None if b is None else array(b) for b in (problem.bias, problem.x_bias))
+    return Problem("drawn", problem.spec, x, w, dy, bias, x_bias, integers=True)
 
 
 def smallest(
     problem: Problem, fails: Callable[[Problem], bool], *, tries: int, seed: int, enough: Callable[[], bool]
 ) -> Problem:
-    """The smallest problem no larger than this one that Hypothesis finds to fail too.
+    """The smallest problem no larger than this one that Hypothesis finds to fail too: first in shape, then in values.
 
     Parameters
     ----------
@@ -261,7 +277,21 @@ def smallest(
     -------
     Problem
     """
-    found = problem
+    found = _simplest(no_larger(problem), problem, fails, tries, seed, enough)
+    if found.integers and max(found.x.size, found.w.size, found.dy.size) <= FEW_VALUES:
+        found = _simplest(simpler_values(found), found, fails, tries, seed, enough)
+    return found
+
+
+def _simplest(
+    strategy: st.SearchStrategy[Problem],
+    found: Problem,
+    fails: Callable[[Problem], bool],
+    tries: int,
+    seed: int,
+    enough: Callable[[], bool],
+) -> Problem:
+    """What Hypothesis shrinks a failure to, or the simplest on its way there."""
 
     class Enough(Exception):
         """Time is up."""
@@ -276,7 +306,7 @@ def smallest(
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(no_larger(problem))
+    @given(strategy)
     def search(candidate: Problem) -> None:
         nonlocal found
         if enough():
@@ -289,19 +319,6 @@ def smallest(
     with suppress(AssertionError, Enough):
         search()
     return found
-
-
-def _draw_values(draw: st.DrawFn, spec: ConvSpec, g: Geometry, dtype: str, *, bias: bool) -> Problem:
-    """Small integers, each drawn on its own, so that they shrink on their own; most are 0."""
-
-    def array(shape: Shape) -> Host:
-        elements = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
-        drawn: Host = draw(hnp.arrays(np.int8, shape, elements=elements, fill=st.just(0)))
-        return drawn.astype(dtype)
-
-    x, w, dy = array(g.x_shape), array(g.w_shape), array(g.y_shape)
-    b, x_b = (array((g.out_channels,)), array((g.in_channels,))) if bias else (None, None)
-    return Problem("drawn", spec, x, w, dy, b, x_b, integers=True)
 
 
 def _cost(problem: Problem) -> tuple[int, float]:

@@ -9,14 +9,17 @@ import signal
 import struct
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
-from multiconv.backend import Array, Operation
+import numpy as np
+
+from multiconv.backend import Array, Host, Operation
 from multiconv.errors import ConvError
-from multiconv.spec import Geometry
+from multiconv.spec import ConvSpec, Geometry
 from multiconv_loops import LoopsBackend
 
 
@@ -25,10 +28,20 @@ class TroubleBackend(LoopsBackend):
 
     name = "trouble"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers: weakref.WeakSet[Any] = weakref.WeakSet()
+
     def corr2d(self, X: Array, K: Array) -> Array:
-        """As `LoopsBackend`, if it comes to it."""
+        if X[0, 0] == Trouble.COUNT_LAYERS:
+            return np.array([[len(self.layers)]], X.dtype)
         result = TROUBLES.get(float(X[0, 0]), lambda: None)()
         return super().corr2d(X, K) if result is None else result
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        layer = super().native_layer(spec, w, bias)
+        self.layers.add(layer)
+        return layer
 
 
 class WrongBackend(LoopsBackend):
@@ -37,7 +50,6 @@ class WrongBackend(LoopsBackend):
     name = "wrong"
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
-        """Right where the padding is symmetric."""
         return super().native_cross_correlate(replace(g, pads=tuple((after, before) for before, after in g.pads)))
 
 
@@ -81,6 +93,8 @@ class Trouble(IntEnum):
     CONV_ERROR = 11
     SEND_HALF = 12
     SEND_NO_ANSWER = 13
+    NAP = 14
+    COUNT_LAYERS = 15
 
 
 TROUBLES: dict[float, Callable[[], Any]] = {
@@ -97,4 +111,5 @@ TROUBLES: dict[float, Callable[[], Any]] = {
     Trouble.CONV_ERROR: lambda: _raise(ConvError("no convolution")),
     Trouble.SEND_HALF: _send_half,
     Trouble.SEND_NO_ANSWER: _send_no_answer,
+    Trouble.NAP: lambda: time.sleep(0.5),
 }

@@ -1,0 +1,133 @@
+"""The check: what agrees, what doesn't, and what breaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from multiconv.backends.numpy import NumpyBackend
+
+import multiconv as mc
+from multiconv import d2l
+from multiconv.check import CRASHES, BookExample, Report, _Run, check
+from multiconv.problem import Problem, judge
+from multiconv.spec import Geometry
+from multiconv.testing import draw_problems
+
+
+class Lent(NumpyBackend):
+    """NumPy's backend in this process, with what the check asks of one in a worker."""
+
+    python_version, python = "3.11", Path("/usr/bin/python3")
+
+
+class PadsTheWrongSide(Lent):
+    """Takes the pad before an axis for the one after it."""
+
+    def native_cross_correlate(self, g: Geometry) -> Any:
+        from dataclasses import replace
+
+        return super().native_cross_correlate(replace(g, pads=tuple((after, before) for before, after in g.pads)))
+
+
+class RoundsToHalf(Lent):
+    """A loss of precision that no comparison of integers sees."""
+
+    def native_cross_correlate(self, g: Geometry) -> Any:
+        native = super().native_cross_correlate(g)
+        return lambda x, w, bias=None: native(x.astype("float16").astype(x.dtype), w, bias)
+
+    def vjp(self, function: Any, primals: Any, cotangent: Any) -> Any:
+        raise RuntimeError("no gradient today")
+
+
+class Crashes(Lent):
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Any:
+        raise mc.BackendCrashed("it was killed by SIGSEGV")
+
+
+def run(backend: Any, problems: list[Problem]) -> Any:
+    """What the check says of a backend in this process."""
+    run = _Run(backend.name, backend, 0, lambda *_: None)
+    for problem in problems:
+        run.put(problem, problem.expectations())
+    run.conclude()
+    return run.report
+
+
+def test_numpy_agrees_in_every_problem() -> None:
+    report = check(["numpy"], examples=40)
+    (numpy,) = report.backends
+    assert report.agrees
+    assert numpy.verdict == "agrees"
+    assert numpy.disagreements == []
+    assert numpy.problems > 40 + 2 * 51
+    assert numpy.exact == numpy.integer_problems > 51
+    assert 0 < numpy.worst_bound_ratio <= 1
+
+
+def test_all_five_agree_with_the_oracle() -> None:
+    report = check(["numpy", "torch", "jax", "tensorflow", "mxnet"], examples=40, seed=11)
+    assert [(b.name, b.verdict, b.disagreements) for b in report.backends] == [
+        (name, "agrees", []) for name in ("numpy", "torch", "jax", "tensorflow", "mxnet")
+    ]
+
+
+def test_a_pad_on_the_wrong_side_is_found_and_shrunk() -> None:
+    report = run(PadsTheWrongSide(), draw_problems(100, 0))
+    assert report.verdict == "disagrees"
+    forward = next(d for d in report.disagreements if d.direction == "forward")
+    assert forward.times > 1
+    assert int(np.prod(forward.problem["x"])) <= 4
+    assert "element" in forward.fault
+    compile(forward.script, "script", "exec")
+
+
+def test_a_loss_of_precision_is_found_in_reals_only() -> None:
+    report = run(RoundsToHalf(), draw_problems(60, 0))
+    forward = next(d for d in report.disagreements if d.direction == "forward")
+    assert forward.problem["values"] == "reals"
+    assert report.worst_bound_ratio is None  # the gradients raised
+    gradient = next(d for d in report.disagreements if d.direction == "input gradient")
+    assert "no gradient today" in gradient.fault
+
+
+def test_a_backend_that_keeps_crashing_is_given_up() -> None:
+    report = run(Crashes(), draw_problems(30, 0))
+    assert report.verdict == "crashes"
+    assert report.problems <= CRASHES
+    assert any("SIGSEGV" in d.fault for d in report.disagreements)
+
+
+def test_a_report_is_json_whatever_it_says() -> None:
+    for backend in (Lent(), RoundsToHalf(), Crashes()):
+        report = Report([run(backend, draw_problems(20, 0))], [], 20, 0, ["float32"])
+        again = json.loads(json.dumps(report.asdict(), allow_nan=False))
+        assert again["schema"] == 1
+        assert {"name", "version", "python", "where", "problems", "exact", "worst_bound_ratio", "verdict"} <= set(
+            again["backends"][0]
+        )
+
+
+@pytest.mark.parametrize("example", d2l.EXAMPLES, ids=lambda e: e.name)
+def test_the_book_is_right_on_every_backend(backend: mc.Backend, example: d2l.Example) -> None:
+    case = BookExample(example)
+    ((name, answer),) = case.answers(backend)
+    assert judge(answer, case.expectations()[name]).fault is None
+
+
+def test_a_backend_that_is_named_must_be_had() -> None:
+    with pytest.raises(mc.BackendUnavailable, match=r"torch@9\.9\.9.*multiconv env create torch@9\.9\.9"):
+        check(["numpy", "torch@9.9.9"], examples=0)
+
+
+def test_a_backend_that_is_not_named_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MULTICONV_HOME", str(tmp_path))
+    monkeypatch.delenv("MULTICONV_MXNET_PYTHON", raising=False)
+    monkeypatch.setattr("multiconv.registry.names", lambda: ["numpy", "mxnet"])
+    report = check(examples=0)
+    assert [b.name for b in report.backends] == ["numpy"]
+    assert [m["install"] for m in report.missing] == ["multiconv env create mxnet"]

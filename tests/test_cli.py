@@ -1,0 +1,112 @@
+"""The command line, as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def multiconv(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "multiconv", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300)
+
+
+def test_a_check_prints_a_table_and_exits_with_0() -> None:
+    ran = multiconv("check", "numpy", "--examples", "5")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.search(r"^numpy +2\.\S+ +Python \S+, \S+ +\d+ +(\d+) of \1 +[01]\.\d+ +agrees", ran.stdout, re.MULTILINE)
+
+
+def test_json_on_standard_output_is_alone_there() -> None:
+    ran = multiconv("check", "numpy", "--examples", "3", "--seed", "5", "--dtype", "float64", "--json", "-")
+    report = json.loads(ran.stdout)
+    assert ran.returncode == 0
+    assert (report["schema"], report["seed"], report["dtypes"]) == (1, 5, ["float64"])
+    (numpy,) = report["backends"]
+    assert (numpy["name"], numpy["verdict"], numpy["disagreements"]) == ("numpy", "agrees", [])
+    assert numpy["python"] == sys.version.split()[0]
+    assert "numpy" in ran.stderr
+
+
+def test_json_in_a_file_comes_beside_the_table(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    ran = multiconv("check", "numpy", "--examples", "1", "--json", str(file))
+    assert "agrees" in ran.stdout
+    assert json.loads(file.read_text())["agrees"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "caffe"), "there is no backend 'caffe': the backends are numpy, torch, jax, tensorflow, mxnet"),
+        (("check", "--examples", "-1"), "-1 is not in the range"),
+        (("check", "--examples", "many"), "'many' is not a valid integer"),
+        (("check", "--dtype", "int8"), "'int8' is not one of"),
+        (("check", "--timeout", "0"), "0.0 is not in the range"),
+        (("check", "numpy", "--json", "/nowhere/report.json"), "can't be written to"),
+        (("check", "numpy", "--json", "/"), "can't be written to"),
+        (("chekc",), "No such command"),
+    ],
+)
+def test_bad_usage_exits_with_2_and_says_why(arguments: tuple[str, ...], words: str) -> None:
+    ran = multiconv(*arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert words in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "torch@9.9.9"), "multiconv env create torch@9.9.9"),
+        (("check", "torch@/nowhere/python"), "torch can't run in /nowhere/python: No such file or directory"),
+        (("check", "torch@/bin/ls"), "it is no Python that works"),
+        (("env", "create", "caffe"), "caffe"),
+        (("env", "remove", "jax@0.0.1"), "jax@0.0.1"),
+    ],
+)
+def test_what_cannot_be_had_exits_with_3_and_says_what_to_type(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    ran = multiconv(*arguments, MULTICONV_HOME=str(tmp_path))
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert words in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_backends_lists_the_five_with_dtypes_and_devices() -> None:
+    ran = multiconv("backends", "--json")
+    listed = {b["name"]: b for b in json.loads(ran.stdout)["backends"]}
+    assert ran.returncode == 0
+    assert list(listed)[:5] == ["numpy", "torch", "jax", "tensorflow", "mxnet"]
+    for backend in list(listed.values())[:5]:
+        assert backend["reason"] is None
+        assert set(backend["dtypes"]) >= {"float32", "float64"}
+        assert any("cpu" in device for device in backend["devices"])
+    assert listed["mxnet"]["version"] == "1.9.1"
+
+
+def test_backends_says_how_to_get_one_that_is_missing(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "MULTICONV_MXNET_PYTHON"}
+    command = [sys.executable, "-m", "multiconv", "backends"]
+    environment["MULTICONV_HOME"] = str(tmp_path)
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert ran.returncode == 0
+    assert "multiconv env create mxnet" in ran.stdout
+
+
+def test_environments_are_listed_where_there_are_none(tmp_path: Path) -> None:
+    ran = multiconv("env", "list", MULTICONV_HOME=str(tmp_path))
+    assert ran.returncode == 0
+    assert f"There are none in {tmp_path}. Make one with: multiconv env create mxnet" in ran.stdout
+    assert json.loads(multiconv("env", "list", "--json", MULTICONV_HOME=str(tmp_path)).stdout)["environments"] == []
+
+
+def test_nothing_is_drawn_on_what_is_no_terminal() -> None:
+    ran = multiconv("check", "numpy", "--examples", "1")
+    assert "\x1b" not in ran.stdout + ran.stderr
