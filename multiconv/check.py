@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from queue import Queue
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -283,19 +284,21 @@ def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> P
 def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
     """Hand each case to every backend, a few ahead of the slowest."""
     queues: list[Queue[tuple[Case, dict[str, Expected]] | None]] = [Queue(AHEAD) for _ in runs]
+    abandoned = Event()
 
     def consume(run: _Run, queue: Queue[tuple[Case, dict[str, Expected]] | None]) -> None:
         run.total = len(cases)
-        error: BaseException | None = None
-        while (item := queue.get()) is not None:
-            try:
-                if error is None:
+        failure: Exception | None = None
+        while (item := queue.get()) is not None:  # to the end whatever happens, or whoever fills it would wait for ever
+            if failure is None and not abandoned.is_set():
+                try:
                     run.put(*item)
-            except BaseException as e:
-                error = e  # and go on emptying the queue, or the other backends would wait for ever
-        if error is not None:
-            raise error
-        run.conclude()
+                except Exception as error:
+                    failure = error
+        if failure is not None:
+            raise failure
+        if not abandoned.is_set():
+            run.conclude()
 
     with ThreadPoolExecutor(len(runs)) as pool:
         done = [pool.submit(consume, run, queue) for run, queue in zip(runs, queues)]
@@ -305,6 +308,11 @@ def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
                 expected = case.expectations()
                 for queue in queues:
                     queue.put((case, expected))
+        except BaseException:
+            abandoned.set()
+            for run in runs:
+                run.backend.worker.interrupt()
+            raise
         finally:
             for queue in queues:
                 queue.put(None)

@@ -209,14 +209,18 @@ def locate(name: str) -> Place:
     known = _entry_points()
     if plain not in known:
         raise BackendUnavailable(f"there is no backend {plain!r}: the backends are {', '.join(names())}")
+    if name.endswith("@"):
+        raise BackendUnavailable(
+            f"{name!r} says neither a version, as in {plain}@1.2.3, nor a path, as in {plain}@/a/python"
+        )
     if os.sep in where:
-        return _elsewhere(plain, Path(where).expanduser())
+        return _elsewhere(plain, Path(where).expanduser().absolute())
     if not where:
         named = environments.override(plain)
         if named is not None:
             return _elsewhere(plain, named)
     here = _version_here(plain)
-    if here is not None and (not where or here.partition("+")[0] == where):
+    if here is not None and where in ("", here, here.partition("+")[0]):
         return Place(Path(sys.executable), here, here=True)
     environment = environments.find(name)
     if environment is not None:
@@ -224,7 +228,7 @@ def locate(name: str) -> Place:
     has = f"has {plain} {here}" if here else f"has no {plain}"
     raise BackendUnavailable(
         f"{name} can't be had: this Python ({sys.executable}) {has}, and there is no environment for {name}; "
-        f"make one with: {install_command(name)}"
+        f"get it with: {install_command(name)}"
     )
 
 
@@ -236,7 +240,13 @@ def install_command(name: str) -> str:
     >>> install_command("mxnet")
     'multiconv env create mxnet'
     """
-    return f"multiconv env create {name}"
+    from multiconv.environments import RECIPES
+
+    plain, _, wanted = name.partition("@")
+    if plain in RECIPES:
+        return f"multiconv env create {name}"
+    distribution = _entry_points()[plain].dist
+    return f"pip install {distribution.name if distribution else plain}{'==' * bool(wanted)}{wanted}"
 
 
 @lru_cache(maxsize=1)

@@ -114,7 +114,7 @@ def specs(draw: st.DrawFn) -> tuple[ConvSpec, Shape, Shape]:
     dilation = draw(st.one_of(st.just((1,) * ndim), st.tuples(*[st.integers(1, 3)] * ndim)))
     side = st.integers(0, 3)
     pairs = st.tuples(*[st.tuples(side, side)] * ndim)
-    padding = draw(st.one_of(st.sampled_from(PADDING_WORDS), side, st.tuples(*[side] * ndim), pairs))
+    padding = draw(st.one_of(st.sampled_from(PADDING_WORDS), pairs, side, st.tuples(*[side] * ndim), pairs))
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     in_channels = groups * draw(st.integers(1, 3))
     out_channels = groups * draw(st.integers(1, 3))

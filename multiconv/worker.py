@@ -178,6 +178,12 @@ class Worker:
                 self._stop()
                 self._process = None
 
+    def interrupt(self) -> None:
+        """Kill the process at once; a request that another thread waits for raises BackendCrashed."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def let_go(self) -> None:
         """In a fork of the parent's: leave the process to the parent. The next request starts one of the fork's own."""
         self.lock = threading.RLock()  # a thread that the fork hasn't got may have held the other
@@ -378,7 +384,7 @@ class RemoteLayer:
         with self.worker.lock:
             if self.worker.ready() != self._made_in:
                 self._make()
-            y = self.worker.request({"do": "call layer", "layer": self._number}, (x,))[1][0]
+            y = self.worker.request({"do": "call layer", "layer": self._number}, (np.asarray(x),))[1][0]
         assert y is not None
         return y
 

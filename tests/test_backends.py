@@ -186,7 +186,7 @@ def test_one_layout_gives_what_the_other_gives(backend, problem):
 
 
 FORMS = [
-    # padding, and the zeros it stands for along axes of 6 and 5 pixels, with a kernel of 2 x 3 and a stride of 1 and of 2
+    # padding, and the zeros it stands for around 6 x 5 pixels, with a kernel of 2 x 3 and a stride of 1 and of 2
     (0, ((0, 0), (0, 0)), ((0, 0), (0, 0))),
     (2, ((2, 2), (2, 2)), ((2, 2), (2, 2))),
     ((2, 1), ((2, 2), (1, 1)), ((2, 2), (1, 1))),
@@ -254,7 +254,7 @@ def apart(request):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("stride", [10, 2**15, 2**16, LARGEST])
+@pytest.mark.parametrize("stride", [2**15, LARGEST])
 def test_a_stride_past_the_input_leaves_one_output(apart, stride, dtype):
     for shapes in (((2, 2, 7), (2, 2, 3)), ((2, 2, 5, 7), (2, 2, 2, 3)), ((2, 2, 3, 4, 5), (2, 2, 2, 2, 3))):
         check(apart, ConvSpec(stride), shapes, dtype)
@@ -263,7 +263,7 @@ def test_a_stride_past_the_input_leaves_one_output(apart, stride, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("dilation", [10, 2**16, LARGEST])
+@pytest.mark.parametrize("dilation", [2**16, LARGEST])
 def test_the_dilation_of_a_kernel_of_one_pixel_is_nothing(apart, dilation, dtype):
     for shapes in (((2, 2, 7), (2, 2, 1)), ((2, 2, 5, 7), (2, 2, 1, 1)), ((2, 2, 3, 4, 5), (2, 2, 1, 1, 1))):
         check(apart, ConvSpec(1, 0, dilation), shapes, dtype)

@@ -55,9 +55,8 @@ def printed(text, **environment):
 # ---- Names
 
 
-def test_the_five_come_first_and_in_order():
+def test_the_five_come_first_in_the_order_of_the_project():
     assert tuple(registry.names()[:5]) == FIVE
-    assert registry.names()[5:] == sorted(registry.names()[5:])
 
 
 @pytest.mark.parametrize(
@@ -133,14 +132,14 @@ def test_a_version_that_is_not_here_is_refused_with_what_is_and_what_to_type(no_
     here = mc.backend("torch").version
     assert refusal("torch@9.9.9") == (
         f"torch@9.9.9 can't be had: this Python ({sys.executable}) has torch {here}, and there is no environment for "
-        f"torch@9.9.9; make one with: multiconv env create torch@9.9.9"
+        f"torch@9.9.9; get it with: multiconv env create torch@9.9.9"
     )
 
 
 def test_a_framework_that_is_not_here_is_refused_with_what_to_type(no_environments):
     said = (
         f"mxnet can't be had: this Python ({sys.executable}) has no mxnet, and there is no environment for mxnet; "
-        "make one with: multiconv env create mxnet"
+        "get it with: multiconv env create mxnet"
     )
     assert refusal("mxnet") == said
     assert registry.describe("mxnet") == mc.BackendInfo("mxnet", reason=said, install="multiconv env create mxnet")
@@ -245,3 +244,22 @@ def test_a_framework_that_is_installed_but_broken_is_refused_with_why_and_what_t
     assert worker == f"torch can't be loaded in {sys.executable}: OSError: libtorch_cpu.so: no such luck"
     assert (probed["where"], probed["reason"], probed["install"]) == (None, worker, "multiconv env create torch")
     assert numpy == np.__version__
+
+
+def test_the_version_here_may_be_asked_for_with_or_without_its_local_part() -> None:
+    here = registry.locate("torch").version
+    assert here is not None
+    for version in (here, here.partition("+")[0]):
+        assert registry.locate(f"torch@{version}").here
+
+
+def test_a_name_that_ends_after_the_at_sign_is_refused() -> None:
+    with pytest.raises(mc.BackendUnavailable, match="'torch@' says neither a version, as in torch@1.2.3, nor a path"):
+        mc.backend("torch@")
+
+
+def test_a_path_is_taken_from_the_working_directory_and_not_from_the_search_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal("numpy@./python3").startswith(f"numpy can't run in {tmp_path}/python3: No such file")
