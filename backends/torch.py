@@ -32,7 +32,7 @@ class TorchBackend(Backend):
         return str(array.dtype).removeprefix("torch.")
 
     def asarray(self, host: Host) -> Array:
-        return torch.from_numpy(host)
+        return torch.from_numpy(host if host.flags.writeable else host.copy())
 
     def to_numpy(self, array: Array) -> Host:
         host: Host = array.detach().cpu().numpy()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from itertools import cycle
 from queue import Queue
 from threading import Event
 from typing import Any, Protocol
@@ -256,9 +257,11 @@ def _cases(examples: int, seed: int, dtypes: Sequence[str]) -> list[Callable[[],
     cases: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     cases += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     cases += [
-        lambda layer=layer, values=values: _layer_problem(layer, dtypes[0], values, seed)  # type: ignore[misc]
+        lambda layer=layer, values=values, layout=layout: _layer_problem(  # type: ignore[misc]
+            layer, layout, dtypes[0], values, seed
+        )
         for network in layers.networks()
-        for layer in layers.layers(network)
+        for layer, layout in zip(layers.layers(network), cycle(("NHWC", "NCHW")))
         for values in ("integers", "normal")
     ]
     cases += [lambda p=p: p for p in draw_problems(examples, seed, dtypes)]  # type: ignore[misc]
@@ -273,12 +276,14 @@ def _book_problem(example: d2l.Example) -> Problem:
     return given_values(f"d2l {example.name}", ConvSpec(**example.options), x, w)
 
 
-def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> Problem:
+def _layer_problem(layer: layers.Layer, layout: str, dtype: str, values: str, seed: int) -> Problem:
     small = layer.reduced(LAYER_PRODUCTS[dtype])
+    spec = replace(small.spec, layout=layout)
+    g = small.geometry().with_layout(channels_last=spec.channels_last)
     source = f"{layer.network} {layer.name}" + (
         "" if small.size == layer.size else f" at {small.size[0]}x{small.size[1]}"
     )
-    return with_values(source, small.spec, small.geometry(), dtype, bias=small.bias, values=values, seed=seed)
+    return with_values(source, spec, g, dtype, bias=small.bias, values=values, seed=seed)
 
 
 def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:

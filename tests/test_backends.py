@@ -47,6 +47,29 @@ def test_every_direction_agrees_with_the_oracle(backend, problem):
         assert judge(answer, expected[direction]).fault is None, direction
 
 
+# Where a framework's own call lacks most: every option at once, in each dtype and number of axes.
+CORNERS = [
+    ConvSpec(2, "full", 2, 2),
+    ConvSpec(2, "same_lower", 1, 2),
+    ConvSpec(3, 2, 2),
+    ConvSpec(1, "same", 2, 4),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "spec", CORNERS, ids=lambda spec: f"{spec.stride}-{spec.padding}-{spec.dilation}-{spec.groups}"
+)
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_options_may_be_put_together(backend, ndim, spec, dtype):
+    g = spec.resolve((2, 4, *[7, 6, 5][:ndim]), (4, 4 // spec.groups, *[2, 3, 2][:ndim]))
+    problem = with_values("corner", spec, g, dtype, bias=True, values="integers", seed=0)
+    expected, answered = problem.expectations(), answers(backend, problem)
+    assert set(answered) == set(expected)
+    for direction, answer in answered.items():
+        assert judge(answer, expected[direction]).fault is None, direction
+
+
 def test_the_problems_try_every_direction_and_every_kind_of_option():
     assert {d for spec, x, w, dtype, bias in POOL for d in (DIRECTIONS if bias else DIRECTIONS[:3])} == set(DIRECTIONS)
     geometries = [spec.resolve(x, w) for spec, x, w, *_ in POOL]

@@ -56,11 +56,12 @@ def test_no_backend_is_imported_with_the_package():
     assert not [name for name in loaded("import multiconv") if name.startswith("multiconv.backends.")]
 
 
-@pytest.mark.parametrize(("name", "framework"), [("torch", "torch"), ("jax", "jax"), ("tensorflow", "tensorflow")])
-def test_a_backend_imports_its_own_framework_and_no_other(name, framework):
-    names = {module.partition(".")[0] for module in loaded(f"import multiconv; multiconv.backend({name!r})")}
-    assert framework in names
-    assert not names & (FRAMEWORKS - {"jaxlib", *FRAMEWORK_OF[name]} - ({"keras"} if name == "tensorflow" else set()))
+@pytest.mark.parametrize("name", ["torch", "jax", "tensorflow"])
+def test_a_backend_imports_no_framework_but_what_its_own_imports_itself(name):
+    def frameworks(statement):
+        return {module.partition(".")[0] for module in loaded(statement)} & FRAMEWORKS
+
+    assert frameworks(f"import multiconv; multiconv.backend({name!r})") == frameworks(f"import {name}")
 
 
 def imports(path):
