@@ -21,6 +21,7 @@ class JaxBackend(Backend):
 
     name = "jax"
     layouts = ("channels_first", "channels_last")
+    empty_batch = True
 
     # ---- Arrays
 
@@ -31,7 +32,10 @@ class JaxBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, jax.Array)
 
-    def asarray(self, host: Host) -> Array:
+    def dtype(self, array: Array) -> str:
+        return str(array.dtype)
+
+    def from_numpy(self, host: Host) -> Array:
         with self.scope(host.dtype.name):
             return jax.device_put(np.array(host))  # of a copy, as it may share memory with what it is given
 
@@ -125,7 +129,21 @@ class JaxBackend(Backend):
         if not spec.channels_last:
             to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
             layer = nnx.Sequential(partial(jnp.transpose, axes=to_last), layer, partial(jnp.transpose, axes=to_first))
-        return nnx.Sequential(partial(_in_scope, self.scope, w.dtype.name, layer)) if w.dtype == "float64" else layer
+        if w.dtype != "float64":
+            return layer
+        scope = self.scope
+
+        class In64Bits(nnx.Module):
+            """A layer that is called with 64 bits enabled."""
+
+            def __init__(self) -> None:
+                self.layer = layer
+
+            def __call__(self, x: Array) -> Array:
+                with scope("float64"):
+                    return self.layer(x)
+
+        return In64Bits()
 
     def pads_natively(self, g: Geometry) -> bool:
         # XLA's CPU compiler aborts the process on some gradients with k=2, stride 2 and a pad of 1 before, as it takes

@@ -26,7 +26,7 @@ class MxnetBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, nd.NDArray) and not isinstance(value, mx.np.ndarray)
 
-    def asarray(self, host: Host) -> Array:
+    def from_numpy(self, host: Host) -> Array:
         return nd.array(host, dtype=host.dtype)
 
     def to_numpy(self, array: Array) -> Host:
@@ -99,10 +99,10 @@ class MxnetBackend(Backend):
             in_channels=w.shape[1] * spec.groups,
         )
         conv.cast(w.dtype.name)
-        conv.initialize()
-        conv.weight.set_data(self.asarray(w))
+        conv.initialize(init=mx.init.Zero())
+        conv.weight.set_data(self.from_numpy(w))
         if bias is not None:
-            conv.bias.set_data(self.asarray(bias))
+            conv.bias.set_data(self.from_numpy(bias))
         blocks = [conv]
         if padding is None:
             blocks.insert(0, nn.Lambda(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(x.shape[2:], kernel)))))

@@ -18,6 +18,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     layouts = ("channels_first", "channels_last")
+    empty_batch = True
 
     # ---- Arrays
 
@@ -28,7 +29,7 @@ class NumpyBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, np.ndarray)
 
-    def asarray(self, host: Host) -> Array:
+    def from_numpy(self, host: Host) -> Array:
         return host
 
     def to_numpy(self, array: Array) -> Host:

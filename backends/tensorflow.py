@@ -37,7 +37,7 @@ class TensorflowBackend(Backend):
     def dtype(self, array: Array) -> str:
         return str(array.dtype.name)
 
-    def asarray(self, host: Host) -> Array:
+    def from_numpy(self, host: Host) -> Array:
         return tf.constant(host)
 
     def to_numpy(self, array: Array) -> Host:
@@ -127,6 +127,7 @@ class TensorflowBackend(Backend):
             dilation_rate=dilation,
             groups=spec.groups,
             use_bias=bias is not None,
+            kernel_initializer="zeros",
             dtype=dtype,
         )
         layer.build((*[None] * (1 + len(kernel)), w.shape[1] * spec.groups))

@@ -18,6 +18,7 @@ class TorchBackend(Backend):
     """PyTorch; channels last is a view of channels first with other strides, which it takes as it is."""
 
     name = "torch"
+    empty_batch = True
 
     # ---- Arrays
 
@@ -31,8 +32,8 @@ class TorchBackend(Backend):
     def dtype(self, array: Array) -> str:
         return str(array.dtype).removeprefix("torch.")
 
-    def asarray(self, host: Host) -> Array:
-        return torch.from_numpy(host if host.flags.writeable else host.copy())
+    def from_numpy(self, host: Host) -> Array:
+        return torch.from_numpy(host)
 
     def to_numpy(self, array: Array) -> Host:
         host: Host = array.detach().cpu().numpy()
@@ -83,13 +84,14 @@ class TorchBackend(Backend):
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
         padding = spec.symmetric_padding(kernel)
-        conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1](
+        conv: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1],
             w.shape[1] * spec.groups,
             w.shape[0],
             kernel,
-            stride=stride,  # type: ignore[arg-type]
-            padding=padding or 0,  # type: ignore[arg-type]
-            dilation=dilation,  # type: ignore[arg-type]
+            stride=stride,
+            padding=padding or 0,
+            dilation=dilation,
             groups=spec.groups,
             bias=bias is not None,
             dtype=torch.from_numpy(w).dtype,

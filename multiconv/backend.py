@@ -44,12 +44,15 @@ class Backend(abc.ABC):
     layouts : tuple of str
         The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"``
         or both.
+    empty_batch : bool
+        Whether the framework's own call is right on a batch of zero.
     """
 
     name: str
     dtypes: tuple[str, ...] = ("float32", "float64")
     kernel_layout: ClassVar[str] = "OIHW"
     layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
+    empty_batch: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._ready: dict[Any, Operation] = {}
@@ -74,8 +77,8 @@ class Backend(abc.ABC):
         return str(np.dtype(array.dtype).name)
 
     @abc.abstractmethod
-    def asarray(self, host: Host) -> Array:
-        """A NumPy array as one of the framework, of the same dtype; it may share memory with it."""
+    def from_numpy(self, host: Host) -> Array:
+        """A contiguous NumPy array as one of the framework, of the same dtype; it may share memory with it."""
 
     @abc.abstractmethod
     def to_numpy(self, array: Array) -> Host:
@@ -178,6 +181,27 @@ class Backend(abc.ABC):
         """The devices that the framework sees, such as ``["cpu"]``."""
 
     # ---- The interface
+
+    def asarray(self, array: Array) -> Array:
+        """A NumPy array as one of the framework, of the same dtype; what is one already comes back as it is.
+
+        Parameters
+        ----------
+        array : array
+            Laid out in memory in any way: reversed, sliced, read-only, of either byte order. The result may share its
+            memory.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> mc.backend("numpy").asarray(np.arange(3.0, dtype=">f8")[::-1]).dtype.isnative
+        True
+        """
+        if not isinstance(array, np.ndarray):
+            return array
+        if array.dtype.isnative and array.flags.c_contiguous and array.flags.writeable and type(array) is np.ndarray:
+            return self.from_numpy(array)
+        return self.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
 
     def cross_correlate(
         self,
@@ -500,7 +524,7 @@ class Backend(abc.ABC):
                 output_padding if output_padding.__class__ is int else repr(output_padding),
             )
             function = self._ready[key]
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             pass
         else:
             return function(*arrays)
@@ -509,7 +533,7 @@ class Backend(abc.ABC):
         dtype = self._check_arrays(**named)
         g = _resolve(operation, spec, named, output_padding)
         function = self._prepare(operation, g, dtype)
-        own = tuple(None if a is None else self._own(a) for a in arrays)
+        own = tuple(None if a is None else self.asarray(a) for a in arrays)
         if all(a is b for a, b in zip(arrays, own)):
             if len(self._ready) >= REMEMBERED:
                 self._ready.clear()
@@ -518,9 +542,9 @@ class Backend(abc.ABC):
 
     def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """The function of the backend's own arrays that computes this."""
-        if g.batch == 0:
+        if g.batch == 0 and not self.empty_batch:
             return self._empty(operation, g, dtype)
-        return self.plan(operation, g, dtype)
+        return self.plan(operation, g.within_reach(), dtype)
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """The function of the backend's own arrays for an operation on a batch that is not empty, made once.
@@ -616,7 +640,7 @@ class Backend(abc.ABC):
         return to_last, to_first, w_axes, g.with_layout(channels_last=True)
 
     def _empty(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """A batch of zero: nothing to compute, and no framework is asked, as some get even the shape wrong."""
+        """A batch of zero, for frameworks that get even the shape wrong, or refuse."""
 
         def zeros(shape: Shape) -> Array:
             return self.asarray(np.zeros(shape, dtype))
@@ -659,16 +683,10 @@ class Backend(abc.ABC):
         own = "" if self.name == "numpy" else f" or an array of {self.name}"
         raise ConvError(f"{name} must be a NumPy array{own}, not {kind.__module__}.{kind.__qualname__}")
 
-    def _own(self, array: Array) -> Array:
-        """The array as one of the backend, and every way in which a NumPy array can be laid out undone."""
-        if self.is_array(array) and not isinstance(array, np.ndarray):
-            return array
-        if array.dtype.isnative and array.flags.c_contiguous and array.flags.writeable and type(array) is np.ndarray:
-            return self.asarray(array)
-        return self.asarray(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
-
     def _host(self, array: Array) -> Host:
-        return np.array(array if isinstance(array, np.ndarray) else self.to_numpy(array), order="C")
+        """A NumPy array that is nobody else's."""
+        host = array if isinstance(array, np.ndarray) else self.to_numpy(array)
+        return np.array(host, dtype=host.dtype.newbyteorder("="), order="C", subok=False)
 
     def _own_loop_arrays(self, X: Array, K: Array, X_axes: int = 2, K_axes: int = 2) -> tuple[Array, Array]:
         """The arrays of `corr2d` and its like, checked and as the backend's own."""
@@ -687,7 +705,7 @@ class Backend(abc.ABC):
             raise ConvError(
                 f"the kernel is larger than the input: K has the shape {tuple(K.shape)}, X {tuple(X.shape)}"
             )
-        return self._own(X), self._own(K)
+        return self.asarray(X), self.asarray(K)
 
 
 def _resolve(operation: str, spec: ConvSpec, arrays: dict[str, Any], output_padding: Ints) -> Geometry:

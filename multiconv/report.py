@@ -49,7 +49,7 @@ def print_check(report: check.Report, console: Console) -> None:
     >>> numpy = BackendReport("numpy", "2.4.6", "3.11.7", "/usr/bin/python3", 9, 5, 5, 0.5)
     >>> report = Report([numpy], [], 9, 0, ["float32"])
     >>> print_check(report, Console(width=100))  # doctest: +ELLIPSIS
-    ...numpy...2.4.6...agrees...
+    backend...numpy...2.4.6...agrees...
     """
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("backend")
@@ -85,7 +85,6 @@ def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> N
     Examples
     --------
     >>> print_backends([registry.BackendInfo("numpy", "2.4.6", "this process", "/usr/bin/python3")], Console(width=100))
-    ...
     backend...
     """
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)

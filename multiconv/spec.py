@@ -327,6 +327,20 @@ class Geometry:
         """The multiplications of one image: the usual measure of a layer's cost."""
         return prod(self.out) * prod(self.w_shape)
 
+    def within_reach(self) -> Geometry:
+        """The same with no stride or dilation past the input's end, where none has an effect but to upset frameworks.
+
+        Examples
+        --------
+        >>> ConvSpec(stride=2**31 - 1).resolve((1, 1, 5), (1, 1, 2)).within_reach().stride
+        (5,)
+        """
+        return replace(
+            self,
+            stride=tuple(min(s, n) for s, n in zip(self.stride, self.padded)),
+            dilation=tuple(min(d, n) for d, n in zip(self.dilation, self.padded)),
+        )
+
     def without_padding(self) -> Geometry:
         """The same outputs from an input that holds its padding."""
         return replace(self, size=self.padded, pads=((0, 0),) * self.ndim)
@@ -434,8 +448,9 @@ def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tupl
 
 def _small_enough(g: Geometry) -> Geometry:
     """Frameworks index with 32-bit integers somewhere; past that some abort and some answer wrongly."""
-    padded = g.batch * g.in_channels * prod(g.padded)
-    for what, count in (("the padded input", padded), ("the result", prod(g.y_shape)), ("w", prod(g.w_shape))):
+    batch = max(g.batch, 1)
+    padded, result = batch * g.in_channels * prod(g.padded), batch * g.out_channels * prod(g.out)
+    for what, count in (("the padded input", padded), ("the result", result), ("w", prod(g.w_shape))):
         if count > LARGEST:
             raise ConvError(f"{what} would have {count} elements, more than 2^31 - 1")
     return g
@@ -456,16 +471,17 @@ def _axes(count: int) -> str:
 
 def _int(name: str, value: Any, least: int) -> int:
     """An integer in range: NumPy's count, bools and floats don't."""
+    truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
     try:
-        number = operator.index(value)
+        number = None if truth or getattr(value, "shape", ()) != () else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or getattr(value, "shape", ()) != ():
+    if number is None:
         raise ConvError(f"{name} must be an int, not {_shown(value)}")
     if number < least:
-        raise ConvError(f"{name} must be at least {least}, not {number}")
+        raise ConvError(f"{name} must be at least {least}, not {_digits(number)}")
     if number > LARGEST:
-        raise ConvError(f"{name} must be at most 2^31 - 1, not {number}")
+        raise ConvError(f"{name} must be at most 2^31 - 1, not {_digits(number)}")
     return number
 
 
@@ -496,6 +512,11 @@ def _pair(axis: int, value: Any) -> tuple[int, int]:
         raise ConvError(f"padding[{axis}] must be a number or a (before, after) pair, not {_shown(value)}")
     before, after = (_int(f"padding[{axis}][{side}]", v, 0) for side, v in enumerate(value))
     return before, after
+
+
+def _digits(number: int) -> str:
+    """A number, or how long it is: Python won't print one of thousands of digits."""
+    return str(number) if number.bit_length() <= 256 else f"a number of {number.bit_length()} bits"
 
 
 def _shown(value: Any) -> str:

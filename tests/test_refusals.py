@@ -751,13 +751,6 @@ def test_torchs_autodiff_goes_through_a_batch_of_zero(five):
     np.testing.assert_array_equal(w.grad, np.zeros_like(KERNEL))
 
 
-def test_tensorflows_tape_goes_through_a_batch_of_zero(five):
-    w = tf.Variable(KERNEL)
-    with tf.GradientTape() as tape:
-        y = tf.reduce_sum(five["tensorflow"].cross_correlate(EMPTY, w, groups=2))
-    np.testing.assert_array_equal(tape.gradient(y, w), np.zeros_like(KERNEL))
-
-
 def test_jaxs_transformations_go_through_a_batch_of_zero(five):
     dw = jax.grad(lambda w: five["jax"].cross_correlate(EMPTY, w, groups=2).sum())(jnp.array(KERNEL))
     np.testing.assert_array_equal(dw, np.zeros_like(KERNEL))

@@ -30,7 +30,7 @@ class LoopsBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, np.ndarray)
 
-    def asarray(self, host: Host) -> Array:
+    def from_numpy(self, host: Host) -> Array:
         return host
 
     def to_numpy(self, array: Array) -> Host:
