@@ -262,9 +262,9 @@ def judge(answer: Host, expected: Expected) -> Judgement:
         return Judgement(np.inf, f"its shape is {answer.shape}, but {right.shape} is right")
     if answer.dtype.name != expected.dtype:
         return Judgement(np.inf, f"its dtype is {answer.dtype.name}, but {expected.dtype} is right")
-    ratios = bounds.ratios(answer, right, expected.bound)
-    if not ratios.size:
+    if np.array_equal(answer, right):
         return Judgement(0.0)
+    ratios = bounds.ratios(answer, right, expected.bound)
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
     ratio = float(ratios[index])
     if ratio <= 1:

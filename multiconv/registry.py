@@ -131,13 +131,15 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None) ->
     return _in_worker(name.partition("@")[0], place.python, timeout)
 
 
-def new_worker(name: str, timeout: float | None = None) -> RemoteBackend:
+def new_worker(name: str, timeout: float | None = None, environment: dict[str, str] | None = None) -> RemoteBackend:
     """A backend in a worker of its own, which the caller closes.
 
     Parameters
     ----------
     name, timeout
         As in `backend`.
+    environment : dict, optional
+        Environment variables to set there.
 
     Examples
     --------
@@ -146,7 +148,7 @@ def new_worker(name: str, timeout: float | None = None) -> RemoteBackend:
     ['cpu']
     >>> numpy.close()
     """
-    return _worker(name.partition("@")[0], locate(name).python, timeout)
+    return _worker(name.partition("@")[0], locate(name).python, timeout, environment)
 
 
 def backends(*, probe: bool = False) -> list[BackendInfo]:
@@ -273,11 +275,12 @@ def _in_worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
     return _worker(name, python, timeout)
 
 
-def _worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
+def _worker(name: str, python: Path, timeout: float | None, environment: dict[str, str] | None = None) -> RemoteBackend:
     from multiconv.worker import TIMEOUT, RemoteBackend, Worker, source_places
 
     target = _entry_points()[name].value
-    return RemoteBackend(Worker(name, target, source_places(target), python, TIMEOUT if timeout is None else timeout))
+    seconds = TIMEOUT if timeout is None else timeout
+    return RemoteBackend(Worker(name, target, source_places(target), python, seconds, environment))
 
 
 def _probe(info: BackendInfo) -> BackendInfo:

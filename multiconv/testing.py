@@ -181,7 +181,7 @@ def draw_all(strategy: st.SearchStrategy[Any], count: int, seed: int) -> list[An
     return drawn[:count]
 
 
-def draw_problems(count: int, seed: int, dtypes: Sequence[str] = DTYPES, shapes: int = 24) -> list[Problem]:
+def draw_problems(count: int, seed: int, dtypes: Sequence[str] = DTYPES, shapes: int = 20) -> list[Problem]:
     """Problems from a pool of as many shapes, with each dtype in turn.
 
     Parameters

@@ -54,10 +54,21 @@ class Worker:
         The Python to run it with.
     timeout : float
         Seconds that an answer may take.
+    environment : dict, optional
+        Environment variables to set besides those of this process.
     """
 
-    def __init__(self, name: str, entry_point: str, places: dict[str, str], python: Path, timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        entry_point: str,
+        places: dict[str, str],
+        python: Path,
+        timeout: float,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.name, self.entry_point, self.places, self.python, self.timeout = name, entry_point, places, python, timeout
+        self.environment = environment or {}
         self.hello: dict[str, Any] = {}
         self.dropped: list[int] = []
         self.numbers = count()
@@ -139,6 +150,7 @@ class Worker:
                 stderr=self._stderr,
                 pass_fds=(theirs.fileno(), lifeline, requests, answers),
                 start_new_session=True,
+                env={**os.environ, **self.environment},
             )
         except OSError as error:
             for fd in (ours.detach(), ours_lifeline, requests, answers):

@@ -51,7 +51,6 @@ def test_every_direction_agrees_with_the_oracle(backend, problem):
 CORNERS = [
     ConvSpec(2, "full", 2, 2),
     ConvSpec(2, "same_lower", 1, 2),
-    ConvSpec(3, 2, 2),
     ConvSpec(1, "same", 2, 4),
 ]
 
@@ -128,13 +127,6 @@ def test_all_five_agree_on_integers_to_the_bit(five, problem):
         assert set(other) == set(first)
         for direction, answer in other.items():
             np.testing.assert_array_equal(answer, first[direction], direction, strict=True)
-
-
-@EVERY_PROBLEM
-def test_an_answer_is_given_twice(backend, problem):
-    once, twice = answers(backend, problem), answers(backend, problem)
-    for direction, answer in once.items():
-        np.testing.assert_array_equal(answer, twice[direction], direction, strict=True)
 
 
 # ---- Against itself
@@ -248,8 +240,7 @@ def test_padding_in_one_and_three_axes_is_zeros_around_the_input(backend, ndim, 
     )
 
 
-@pytest.mark.parametrize("multiplier", [1, 2])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("multiplier", "dtype"), [(1, "float32"), (2, "float64")])
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_depthwise_is_each_channel_on_its_own(backend, ndim, dtype, multiplier):
     x, w = integers(2, 3, *[5] * ndim, dtype=dtype), integers(3 * multiplier, 1, *[2] * ndim, dtype=dtype, which=1)

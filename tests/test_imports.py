@@ -56,14 +56,6 @@ def test_no_backend_is_imported_with_the_package():
     assert not [name for name in loaded("import multiconv") if name.startswith("multiconv.backends.")]
 
 
-@pytest.mark.parametrize("name", ["torch", "jax", "tensorflow"])
-def test_a_backend_imports_no_framework_but_what_its_own_imports_itself(name):
-    def frameworks(statement):
-        return {module.partition(".")[0] for module in loaded(statement)} & FRAMEWORKS
-
-    assert frameworks(f"import multiconv; multiconv.backend({name!r})") == frameworks(f"import {name}")
-
-
 def imports(path):
     """The names of all modules that a file imports anywhere, but for type checkers."""
     tree = ast.parse(path.read_text())

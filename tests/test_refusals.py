@@ -670,6 +670,17 @@ def test_an_array_that_is_stored_oddly_is_as_good_as_any(backend, odd, dtype):
         np.testing.assert_array_equal(strange[name], array)
 
 
+@pytest.mark.parametrize("odd", ODD)
+def test_any_array_can_be_made_the_backends_own_which_stays_as_it_is(backend, odd):
+    strange = ODD[odd](arrays()["x"])
+    own = backend.asarray(strange)
+    assert backend.is_array(own)
+    assert backend.asarray(own) is own
+    host = backend.to_numpy(own)
+    assert host.dtype.isnative
+    np.testing.assert_array_equal(host, strange)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_input_is_modified_and_no_result_changes_with_an_input(backend, dtype):
     given, before = arrays(dtype), arrays(dtype)

@@ -254,7 +254,9 @@ def test_the_version_here_may_be_asked_for_with_or_without_its_local_part() -> N
 
 
 def test_a_name_that_ends_after_the_at_sign_is_refused() -> None:
-    with pytest.raises(mc.BackendUnavailable, match=r"'torch@' says neither a version, as in torch@1\.2\.3, nor a path"):
+    with pytest.raises(
+        mc.BackendUnavailable, match=r"'torch@' says neither a version, as in torch@1\.2\.3, nor a path"
+    ):
         mc.backend("torch@")
 
 

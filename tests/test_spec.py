@@ -260,6 +260,22 @@ def test_the_other_layout_is_the_same_convolution(drawn):
     assert other.with_layout(channels_last=g.channels_last) == g
 
 
+@given(AXES, st.sampled_from([1, 7, 2**15, LARGEST]))
+def test_what_is_within_reach_sees_the_same_pixels(axes, factor):
+    size, kernel, stride, dilation, before, after = zip(*axes)
+    stride = tuple(min(s * factor, LARGEST) for s in stride)
+    dilation = tuple(d if k > 1 else min(d * factor, LARGEST) for k, d in zip(kernel, dilation))
+    padded = tuple(b + n + a for n, b, a in zip(size, before, after))
+    seen = [places(*axis) for axis in zip(padded, kernel, stride, dilation)]
+    assume(all(seen))
+    g = resolved(ConvSpec(stride, tuple(zip(before, after)), dilation), size, kernel)
+    near = g.within_reach()
+    assert [places(*axis) for axis in zip(padded, kernel, near.stride, near.dilation)] == seen
+    assert all(step <= n for step, n in zip((*near.stride, *near.dilation), (*padded, *padded)))
+    assert (near.x_shape, near.w_shape, near.y_shape, near.pads) == (g.x_shape, g.w_shape, g.y_shape, g.pads)
+    assert near.output_padding == g.output_padding
+
+
 def test_products_counts_the_multiplications_of_one_image():
     g = ConvSpec(stride=2, groups=2).resolve((5, 4, 7), (6, 2, 3))
     assert g.products == len([(o, i, c, j) for o in range(6) for i in range(3) for c in range(2) for j in range(3)])
