@@ -18,6 +18,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import count
 from multiprocessing.connection import Connection
@@ -34,6 +35,7 @@ from multiconv.wire import Garbled, Wire, anonymous_file
 
 TIMEOUT = 300.0
 START_TIMEOUT = 120.0
+GRACE = 2.0
 KEPT_STDERR = 1 << 20
 SHOWN_STDERR = 4000
 SHOWN_VALUES = 256
@@ -100,6 +102,7 @@ class Worker:
             except (Garbled, EOFError, OSError, TimeoutError) as error:
                 self._give_up(error, _problem(self.name, self.hello, header, arrays))
             except BaseException:
+                self.interrupt()
                 self.stop()  # an answer may still be on its way, and would be taken for the next one's
                 raise
             self._trim_stderr()
@@ -212,6 +215,7 @@ class Worker:
     def _give_up(self, error: Exception, problem: dict[str, Any]) -> NoReturn:
         late = isinstance(error, (TimeoutError, BlockingIOError))
         how = f"took longer than its {self.timeout:g} s and was killed" if late else self._how_it_ended(error)
+        self.interrupt()
         self.stop()
         kind = BackendTimeout if late else BackendCrashed
         raise kind(
@@ -226,9 +230,11 @@ class Worker:
         process = self._process
         assert process is not None
         if isinstance(error, Garbled):
+            self.interrupt()
             self.stop()
             return f"sent what is no answer ({error})"
         if isinstance(error, TimeoutError):
+            self.interrupt()
             self.stop()
             return "did not start in time"
         try:
@@ -419,7 +425,11 @@ def source_places(entry_point: str) -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen[bytes], wire: Wire, lifeline: int) -> None:
-    _hang_up(wire, lifeline)
+    """Let an idle worker end by itself, which clears its framework's temporary files away, and kill any other."""
+    wire.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    os.close(lifeline)
     process.kill()
     process.wait()
 
