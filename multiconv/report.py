@@ -104,7 +104,8 @@ def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> N
     console.print(table)
     for info in infos:
         if info.reason is not None:
-            console.print(Text(f"\n{info.name}: {info.reason}\nTo get it: {info.install}"), soft_wrap=True)
+            how = "" if str(info.install) in info.reason else f"\nTo get it: {info.install}"
+            console.print(Text(f"\n{info.name}: {info.reason}{how}"), soft_wrap=True)
 
 
 def as_json(value: Any) -> str:
