@@ -1,4 +1,4 @@
-"""MXNet: `mx.nd.Convolution`, which has symmetric padding only and channels first only."""
+"""MXNet: its operator Convolution, which has symmetric padding only and channels first only."""
 
 from __future__ import annotations
 
@@ -60,15 +60,10 @@ class MxnetBackend(Backend):
         return nd.stack(*rows)
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
-        options = _options(g, num_filter=g.out_channels)
-
-        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
-            return nd.Convolution(x, w, bias, no_bias=bias is None, **options)
-
-        return cross_correlate
+        return _operation(mx.sym.Convolution, _options(g, num_filter=g.out_channels))
 
     def native_conv_transpose(self, g: Geometry) -> Operation:
-        options = _options(g, num_filter=g.in_channels, adj=g.output_padding)
+        deconvolution = _operation(mx.sym.Deconvolution, _options(g, num_filter=g.in_channels, adj=g.output_padding))
         forward = self.native_cross_correlate(g)
         # nd.Deconvolution is wrong, silently, in float64 where an axis has both, and has no float64 or dilation in 3-D.
         strided_and_dilated = any(s > 1 and d > 1 for s, d in zip(g.stride, g.dilation))
@@ -76,7 +71,7 @@ class MxnetBackend(Backend):
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
             if plain:
-                return nd.Deconvolution(y, w, bias, no_bias=bias is None, **options)
+                return deconvolution(y, w, bias)
             (x,) = self.vjp(lambda x: forward(x, w), (nd.zeros(g.x_shape, dtype=y.dtype),), y)
             return x if bias is None else x + bias.reshape((1, -1, *[1] * g.ndim))
 
@@ -134,8 +129,20 @@ class MxnetBackend(Backend):
         return ["cpu", *(f"gpu:{i}" for i in range(mx.context.num_gpus()))]
 
 
+def _operation(operator: Callable[..., Any], options: dict[str, Any]) -> Operation:
+    """The operator with these options, as Gluon's hybridize has it: they are turned into strings once, not at each call."""
+    inputs = [mx.sym.var(name) for name in ("x", "w", "bias")]
+    plain = nd.CachedOp(operator(*inputs[:2], no_bias=True, **options))
+    biased = nd.CachedOp(operator(*inputs, no_bias=False, **options))
+
+    def operation(x: Array, w: Array, bias: Array | None = None) -> Array:
+        return plain(x, w) if bias is None else biased(x, w, bias)
+
+    return operation
+
+
 def _options(g: Geometry, **more: Any) -> dict[str, Any]:
-    """MXNet's keyword arguments, without those that have their default: it turns each into a string with each call."""
+    """MXNet's keyword arguments, without those that have their default."""
     options = {"stride": g.stride, "dilate": g.dilation, "pad": tuple(before for before, _ in g.pads), **more}
     defaults = {"stride": (1,) * g.ndim, "dilate": (1,) * g.ndim, "pad": (0,) * g.ndim, "adj": (0,) * g.ndim}
     options = {name: value for name, value in options.items() if value != defaults.get(name)}
