@@ -20,6 +20,7 @@ class JaxBackend(Backend):
     """JAX; takes asymmetric padding and both layouts."""
 
     name = "jax"
+    dtypes = ("float16", "bfloat16", "float32", "float64")
     layouts = ("channels_first", "channels_last")
     empty_batch = True
 
@@ -37,7 +38,7 @@ class JaxBackend(Backend):
 
     def from_numpy(self, host: Host) -> Array:
         with self.scope(host.dtype.name):
-            return jax.device_put(np.array(host))  # of a copy, as it may share memory with what it is given
+            return jax.device_put(np.array(host, order="C"))  # of a copy, as it may share memory with what it is given
 
     def to_numpy(self, array: Array) -> Host:
         host: Host = jax.device_get(array)
@@ -122,8 +123,8 @@ class JaxBackend(Backend):
                 use_bias=bias is not None,
                 param_dtype=w.dtype,
                 precision=lax.Precision.HIGHEST,
-                kernel_init=lambda *_: jnp.array(w.transpose(*range(2, w.ndim), 1, 0)),
-                bias_init=lambda *_: jnp.array(bias),
+                kernel_init=lambda *_: self.from_numpy(w.transpose(*range(2, w.ndim), 1, 0)),
+                bias_init=lambda *_: self.asarray(bias),
                 rngs=nnx.Rngs(0),
             )
         if not spec.channels_last:

@@ -130,7 +130,7 @@ class MxnetBackend(Backend):
 
 
 def _operation(operator: Callable[..., Any], options: dict[str, Any]) -> Operation:
-    """The operator with these options, as Gluon's hybridize has it: they are turned into strings once, not at each call."""
+    """The operator, its options turned into strings once and not at each call: what hybridize does in Gluon."""
     inputs = [mx.sym.var(name) for name in ("x", "w", "bias")]
     plain = nd.CachedOp(operator(*inputs[:2], no_bias=True, **options))
     biased = nd.CachedOp(operator(*inputs, no_bias=False, **options))

@@ -1,8 +1,8 @@
 """TensorFlow: `tf.nn.conv{1,2,3}d`, channels last, with what its CPU kernels lack composed around it.
 
 On a CPU, TensorFlow has channels last only, explicit pads in 2-D only, no gradient for explicit pads with groups or
-dilation, no dilation together with a stride in 1-D and 3-D, no groups in 3-D, and in float64 no gradient for groups or
-dilation.
+dilation, no dilation together with a stride in 1-D and 3-D, no groups in 3-D, and no gradient for groups or dilation
+but in float32.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class TensorflowBackend(Backend):
     """TensorFlow, eager."""
 
     name = "tensorflow"
+    dtypes = ("float16", "bfloat16", "float32", "float64")
     kernel_layout = "HWIO"
     layouts = ("channels_last",)
 
@@ -75,13 +76,13 @@ class TensorflowBackend(Backend):
         every_stride = (slice(None), *(slice(None, None, s) for s in g.stride))
 
         def one_group(x: Array, w: Array) -> Array:
-            if dilated and x.dtype == tf.float64:
+            if dilated and x.dtype != tf.float32:
                 y = tf.nn.convolution(x, w, padding="VALID", data_format=data_format, dilations=g.dilation)
                 return y[every_stride]
             return conv(x, w, stride, padding, data_format=data_format, dilations=dilation)
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
-            if g.groups > 1 and (g.ndim == 3 or x.dtype == tf.float64):
+            if g.groups > 1 and (g.ndim == 3 or x.dtype != tf.float32):
                 of_groups = zip(tf.split(x, g.groups, -1), tf.split(w, g.groups, -1))
                 y = tf.concat([one_group(x_part, w_part) for x_part, w_part in of_groups], -1)
             else:

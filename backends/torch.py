@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.dtypes import dtype_named
 from multiconv.spec import ConvSpec, Geometry
 
 
@@ -18,6 +20,7 @@ class TorchBackend(Backend):
     """PyTorch; channels last is a view of channels first with other strides, which it takes as it is."""
 
     name = "torch"
+    dtypes = ("float16", "bfloat16", "float32", "float64")
     empty_batch = True
 
     # ---- Arrays
@@ -33,10 +36,16 @@ class TorchBackend(Backend):
         return str(array.dtype).removeprefix("torch.")
 
     def from_numpy(self, host: Host) -> Array:
+        if host.dtype.name == "bfloat16":
+            return torch.from_numpy(host.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(host)
 
     def to_numpy(self, array: Array) -> Host:
-        host: Host = array.detach().cpu().numpy()
+        array = array.detach().cpu()
+        if array.dtype == torch.bfloat16:
+            bits: Host = array.view(torch.int16).numpy()
+            return bits.view(dtype_named("bfloat16"))
+        host: Host = array.numpy()
         return host
 
     def transpose(self, array: Array, axes: Sequence[int]) -> Array:
@@ -94,12 +103,12 @@ class TorchBackend(Backend):
             dilation=dilation,
             groups=spec.groups,
             bias=bias is not None,
-            dtype=torch.from_numpy(w).dtype,
+            dtype=getattr(torch, w.dtype.name),
         )
         with torch.no_grad():
-            conv.weight.copy_(torch.from_numpy(w))
+            conv.weight.copy_(self.from_numpy(w))
             if conv.bias is not None and bias is not None:
-                conv.bias.copy_(torch.from_numpy(bias))
+                conv.bias.copy_(self.from_numpy(bias))
         modules: list[nn.Module] = [conv]
         if padding is None:
             modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))

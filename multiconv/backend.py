@@ -199,7 +199,9 @@ class Backend(abc.ABC):
         """
         if not isinstance(array, np.ndarray):
             return array
-        if array.dtype.isnative and array.flags.c_contiguous and array.flags.writeable and type(array) is np.ndarray:
+        plain = type(array) is np.ndarray and array.dtype.isnative and array.flags.writeable
+        # What is reversed along an axis of one element is still contiguous to NumPy, and torch refuses it.
+        if plain and array.flags.c_contiguous and min(array.strides, default=0) >= 0:
             return self.from_numpy(array)
         return self.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
 

@@ -81,7 +81,7 @@ class Recipe:
 def _torch(version: str) -> list[str]:
     # Before 2.3 torch was built against NumPy 1, and can't read the arrays of NumPy 2.
     old = [int(n) for n in re.findall("[0-9]+", version)[:2]] < [2, 3]
-    return [f"torch=={version}", "numpy<2" if old else "numpy"]
+    return [f"torch=={version}", "numpy<2" if old else "numpy", "ml_dtypes"]
 
 
 def _jax(version: str) -> list[str]:

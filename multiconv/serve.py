@@ -115,7 +115,7 @@ def main() -> None:
     wire = Wire(Connection(setup["connection"]), mine=setup["answers"], theirs=setup["requests"])
     try:
         module, _, attribute = setup["backend"].partition(":")
-        server = Server(getattr(importlib.import_module(module), attribute)())
+        server = Server(getattr(importlib.import_module(module), attribute)(*setup["arguments"]))
         wire.send({"hello": server.hello()})
     except Exception as error:
         wire.send({"error": _described(error)})

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multiconv.dtypes import dtype_named
+
 INLINE = 64 * 1024
 LONGEST_FRAME = 16 * 1024 * 1024
 ALIGNMENT = 64
@@ -97,7 +99,7 @@ class Wire:
                 continue
             if array.dtype.hasobject:
                 raise TypeError(f"an array of {array.dtype} can't be sent: its elements are Python objects")
-            entry: dict[str, Any] = {"dtype": array.dtype.str, "shape": array.shape}
+            entry: dict[str, Any] = {"dtype": _name(array.dtype), "shape": array.shape}
             if array.nbytes <= INLINE:
                 entry["inline"] = inline_end
                 inline.append(array.tobytes())
@@ -148,8 +150,13 @@ class Wire:
         self.theirs.close()
 
 
+def _name(dtype: np.dtype[Any]) -> str:
+    """What `dtype_named` takes: with the byte order, where NumPy has one to tell."""
+    return dtype.name if dtype.kind == "V" else dtype.str
+
+
 def _array(entry: dict[str, Any], frame: bytes, start: int, memory: mmap.mmap | None) -> Host:
-    shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+    shape, dtype = tuple(entry["shape"]), dtype_named(entry["dtype"])
     if any(n < 0 for n in shape):
         raise ValueError(f"no array has the shape {shape}")
     # Unlike numpy.ndarray, frombuffer looks whether the bytes are there, and that they are no pointers.

@@ -28,8 +28,9 @@ from typing import IO, Any, NoReturn
 import numpy as np
 
 from multiconv import errors
-from multiconv.backend import Array, Backend, Host, Operation
+from multiconv.backend import Array, Host, Operation
 from multiconv.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, UnsupportedError
+from multiconv.host import HostBackend
 from multiconv.spec import ConvSpec, Geometry
 from multiconv.wire import Garbled, Wire, anonymous_file
 
@@ -58,6 +59,10 @@ class Worker:
         Seconds that an answer may take.
     environment : dict, optional
         Environment variables to set besides those of this process.
+    arguments : sequence of str
+        What to make the backend from.
+    search_path : sequence of str, optional
+        Where it finds modules; by default its Python's own, or this process's if that is the same Python.
     """
 
     def __init__(
@@ -68,9 +73,15 @@ class Worker:
         python: Path,
         timeout: float,
         environment: dict[str, str] | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        search_path: Sequence[str] | None = None,
     ) -> None:
         self.name, self.entry_point, self.places, self.python, self.timeout = name, entry_point, places, python, timeout
-        self.environment = environment or {}
+        self.environment, self.arguments = environment or {}, list(arguments)
+        if search_path is None:
+            search_path = [p for p in sys.path if p] if _same_python(python) else []
+        self.search_path = list(search_path)
         self.hello: dict[str, Any] = {}
         self.dropped: list[int] = []
         self.numbers = count()
@@ -135,7 +146,8 @@ class Worker:
             "answers": answers,
             "backend": self.entry_point,
             "places": self.places,
-            "path": [p for p in sys.path if p] if _same_python(self.python) else [],
+            "arguments": self.arguments,
+            "path": self.search_path,
         }
         command = [
             str(self.python),
@@ -274,7 +286,7 @@ class Worker:
             os.lseek(fd, 0, os.SEEK_SET)  # the worker writes on from here: the two share one position
 
 
-class RemoteBackend(Backend):
+class RemoteBackend(HostBackend):
     """A backend in a worker. Its arrays are NumPy's: they cross to the worker and back with each call.
 
     Parameters
@@ -301,8 +313,6 @@ class RemoteBackend(Backend):
         """End the worker; a later call starts another."""
         self.worker.stop()
 
-    # ---- Arrays
-
     @property
     def version(self) -> str:
         return str(self.worker.hello["version"])
@@ -311,27 +321,6 @@ class RemoteBackend(Backend):
     def python_version(self) -> str:
         """The version of the worker's Python."""
         return str(self.worker.hello["python"])
-
-    def is_array(self, value: Any) -> bool:
-        return isinstance(value, np.ndarray)
-
-    def from_numpy(self, host: Host) -> Array:
-        return host
-
-    def to_numpy(self, array: Array) -> Host:
-        return np.asarray(array)
-
-    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
-        return np.transpose(array, axes)
-
-    def flip(self, array: Array, axes: Sequence[int]) -> Array:
-        return np.flip(array, tuple(axes))
-
-    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
-        return np.pad(array, widths)
-
-    def stack(self, arrays: Sequence[Array]) -> Array:
-        return np.stack(arrays)
 
     # ---- Convolution
 
@@ -359,12 +348,6 @@ class RemoteBackend(Backend):
     def _loop(self, name: str, X: Array, K: Array) -> Array:
         return self.worker.request({"do": name}, (X, K))[1][0]
 
-    def native_cross_correlate(self, g: Geometry) -> Operation:
-        raise UnsupportedError(f"{self.name} runs in a worker: its own arrays and calls can't be had here")
-
-    def native_conv_transpose(self, g: Geometry) -> Operation:
-        return self.native_cross_correlate(g)
-
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
         return RemoteLayer(self.worker, spec, w, bias)
 
@@ -378,9 +361,6 @@ class RemoteBackend(Backend):
                 "only the backend's own corr2d, corr2d_multi_in and corr2d_multi_in_out"
             )
         return tuple(self.worker.request({"do": "vjp", "of": name}, (*primals, cotangent))[1])
-
-    def block(self, array: Array) -> Array:
-        return array
 
     def devices(self) -> list[str]:
         return list(self.worker.request({"do": "devices"})[0])
