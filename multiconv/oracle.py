@@ -1,9 +1,10 @@
 """What is right: convolution and its gradients from the definition, by index arithmetic.
 
 Independent of every framework and of ``backends/numpy.py``: each result is a gather, by indices written down from the
-definition, and a sum of products in a wider floating-point format. Float32 is summed in float64, float64 in
-``numpy.longdouble``; the error that this still has is part of what `multiconv.bounds` allows. Integers are exact as
-long as no sum passes what the format holds.
+definition, and a sum of products in a wider format. Float16, bfloat16 and float32 are summed in float64, float64 in
+``numpy.longdouble``, which some platforms have no wider than float64; the error that this still has is part of what
+`multiconv.bounds` allows. Integers are exact always: summed in int64 where that provably holds every sum, and else as
+Python's own (an array of dtype object). `multiconv.exact` has what is exact for every format, only more slowly.
 
 All arrays are channels first; the layout of a `Geometry` is not looked at.
 """
@@ -22,15 +23,23 @@ from multiconv.spec import Geometry
 Wide = npt.NDArray[Any]
 Index = npt.NDArray[np.intp]
 
+LARGEST_INT64 = 2**63 - 1
+
 
 def widen(array: npt.NDArray[Any]) -> Wide:
-    """The array in the next wider format: float32 as float64, float64 as longdouble.
+    """The array in a wider format: float16, bfloat16 and float32 as float64, float64 as longdouble, integers as int64.
+
+    Integers whose magnitude passes int64 become Python's own, in an array of dtype object.
 
     Examples
     --------
     >>> widen(np.float32([0.5])).dtype
     dtype('float64')
+    >>> widen(np.uint64([2**63]))
+    array([9223372036854775808], dtype=object)
     """
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64 if _largest(array) <= LARGEST_INT64 else object)
     return array.astype(np.longdouble if array.dtype.itemsize >= 8 else np.float64)
 
 
@@ -47,7 +56,7 @@ def cross_correlate(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
     Returns
     -------
     array, shape (N, C_out, \\*out)
-        Of the dtype of `x`.
+        Of the dtype of `x`; integers of any dtype as int64, or as Python's own where a sum might pass int64.
 
     Examples
     --------
@@ -88,6 +97,7 @@ def input_gradient(dy: Wide, w: Wide, g: Geometry) -> Wide:
     channels = g.in_channels // g.groups
     # (C_out, C_in / groups, *kernel) as (groups, C_in / groups, C_out / groups * kernel)
     kernel = w.reshape(g.groups, -1, channels, prod(g.kernel)).swapaxes(1, 2).reshape(g.groups, channels, -1)
+    kernel, windows = _holding(kernel.shape[-1], kernel, windows)
     return np.asarray(np.matmul(kernel, windows)).reshape(g.batch, g.in_channels, *g.size)
 
 
@@ -101,8 +111,7 @@ def conv_transpose(y: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
     >>> conv_transpose(y, w, None, ConvSpec(stride=2).resolve_transpose(y.shape, w.shape))
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
-    x = input_gradient(y, w, g)
-    return x if bias is None else x + bias.reshape(-1, *[1] * g.ndim)
+    return _plus(input_gradient(y, w, g), bias)
 
 
 def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
@@ -117,6 +126,7 @@ def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
     """
     windows = _windows(x, g, _seen)
     outputs = dy.reshape(g.batch, g.groups, g.out_channels // g.groups, prod(g.out))
+    outputs, windows = _holding(g.batch * prod(g.out), outputs, windows)
     return np.asarray(np.matmul(outputs, windows.swapaxes(2, 3)).sum(axis=0)).reshape(g.w_shape)
 
 
@@ -128,7 +138,8 @@ def bias_gradient(dy: Wide) -> Wide:
     >>> bias_gradient(np.array([[[1.0, 10.0]]]))
     array([11.])
     """
-    return np.asarray(dy.sum(axis=(0, *range(2, dy.ndim))))
+    (outputs,) = _holding(dy.size // dy.shape[1], dy)
+    return np.asarray(outputs.sum(axis=(0, *range(2, dy.ndim))))
 
 
 def _seen(g: Geometry, axis: int) -> Index:
@@ -166,9 +177,31 @@ def _windows(array: Wide, g: Geometry, index_of: Callable[[Geometry, int], Index
 
 
 def _weigh(windows: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
-    y: Wide = np.matmul(w.reshape(g.groups, g.out_channels // g.groups, -1), windows)
-    y = y.reshape(g.batch, g.out_channels, *g.out)
-    return y if bias is None else y + bias.reshape(-1, *[1] * g.ndim)
+    kernel = w.reshape(g.groups, g.out_channels // g.groups, -1)
+    kernel, windows = _holding(kernel.shape[-1], kernel, windows)
+    return _plus(np.matmul(kernel, windows).reshape(g.batch, g.out_channels, *g.out), bias)
+
+
+def _plus(sums: Wide, bias: Wide | None) -> Wide:
+    """With a bias for each channel."""
+    if bias is None:
+        return sums
+    if sums.dtype.kind == "i" and _largest(sums) + _largest(bias) > LARGEST_INT64:
+        sums = sums.astype(object)
+    return np.asarray(sums + bias.astype(sums.dtype).reshape(-1, *[1] * (sums.ndim - 2)))
+
+
+def _holding(terms: int, *factors: Wide) -> tuple[Wide, ...]:
+    """Integers as int64 where it holds any sum of so many of their products, else as Python's; others as they are."""
+    if any(factor.dtype.kind not in "iu" for factor in factors):
+        return factors
+    largest = max(terms, 1) * prod(max(_largest(factor), 1) for factor in factors)
+    return tuple(factor.astype(np.int64 if largest <= LARGEST_INT64 else object) for factor in factors)
+
+
+def _largest(integers: Wide) -> int:
+    """The largest magnitude, which the integers' own dtype need not hold."""
+    return max(int(integers.max(initial=0)), -int(integers.min(initial=0)))
 
 
 def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:

@@ -11,15 +11,16 @@ from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from multiconv import bounds, oracle
+from multiconv import bounds, exact, oracle
+from multiconv.drawing import seeded, specs
 from multiconv.errors import ConvError
 from multiconv.spec import ConvSpec
-from multiconv.testing import seeded, specs
 
 MOST_PRODUCTS = 20_000
 
@@ -173,30 +174,39 @@ def test_transposed_convolution_is_the_definition(drawn, seed, biased, data):
 # ---- Reals, within the oracle's own rounding
 
 
-@given(small(most=400), EVERY_SEED, st.sampled_from(["normal", "wide"]))
-def test_with_reals_the_oracle_errs_by_no_more_than_the_rounding_of_its_own_format(drawn, seed, kind):
+@given(
+    small(most=2000),
+    EVERY_SEED,
+    st.sampled_from(["float16", "bfloat16", "float32", "float64"]),
+    st.sampled_from(["normal", "wide", "cancelling", "subnormal"]),
+    st.sampled_from([np.longdouble, np.float64]),
+)
+def test_the_oracle_lies_within_its_own_error_of_the_exact_sum(drawn, seed, dtype, kind, longdouble):
+    """In every direction, and where longdouble is no wider than float64."""
     _, g = drawn
-    shapes = (g.x_shape, g.w_shape, g.y_shape, (g.out_channels,))
-    x, w, dy, b = (values(shape, seed, i, kind).astype("float64") for i, shape in enumerate(shapes))
-    X, W, DY, B = (table(a, Fraction) for a in (x, w, dy, b))
-    ofx, ofw, ofdy, ofb = ({index: abs(value) for index, value in exact.items()} for exact in (X, W, DY, B))
-    results = {
-        "forward": (oracle.cross_correlate(x, w, b, g), cross_correlate(X, W, B, g)),
-        "input gradient": (oracle.input_gradient(dy, w, g), input_gradient(DY, W, g)),
-        "kernel gradient": (oracle.kernel_gradient(x, dy, g), kernel_gradient(X, DY, g)),
-        "bias gradient": (oracle.bias_gradient(dy), bias_gradient(DY)),
-    }
-    magnitudes = {
-        "forward": cross_correlate(ofx, ofw, ofb, g),
-        "input gradient": input_gradient(ofdy, ofw, g),
-        "kernel gradient": kernel_gradient(ofx, ofdy, g),
-        "bias gradient": bias_gradient(ofdy),
-    }
-    for direction, (result, exact) in results.items():
-        n = oracle.contraction(direction, g, bias=direction == "forward")
-        allowed = Fraction(n, 2**53 - n)  # gamma_n
-        for index, value in np.ndenumerate(result):
-            assert abs(Fraction(float(value)) - exact[index]) <= allowed * magnitudes[direction][index]
+    shapes = (g.x_shape, g.w_shape, g.y_shape, (g.out_channels,), (g.in_channels,))
+    arrays = [seeded(shape, dtype, kind, seed, i) for i, shape in enumerate(shapes)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oracle.np, "longdouble", longdouble)
+        wide = [oracle.widen(array) for array in arrays]
+    assert wide[0].dtype == (longdouble if dtype == "float64" else np.float64)
+    u = Fraction(bounds.unit_roundoff(wide[0].dtype))
+    smallest = Fraction(*np.finfo(wide[0].dtype).smallest_subnormal.as_integer_ratio())
+    for direction in ("forward", "convolve", "conv_transpose", "input gradient", "kernel gradient", "bias gradient"):
+        results = exact.by_definition(direction, *operands(direction, wide), g)
+        right = exact.sums(direction, *operands(direction, arrays), g)
+        magnitudes = exact.sums(direction, *operands(direction, [np.abs(a) for a in arrays]), g)
+        n = oracle.contraction(direction, g, bias="gradient" not in direction)
+        gamma = n * u / (1 - n * u)
+        for result, total, magnitude in zip(results.flat, right.integers.flat, magnitudes.integers.flat):
+            allowed = gamma * magnitude * Fraction(2) ** magnitudes.exponent + n * smallest
+            error = Fraction(*result.as_integer_ratio()) - total * Fraction(2) ** right.exponent
+            assert abs(error) <= allowed
+
+
+def operands(direction, arrays):
+    x, w, dy, b, x_b = arrays
+    return x, w, x_b if direction == "conv_transpose" else b, dy
 
 
 @given(small(most=2000), st.booleans())
@@ -218,6 +228,64 @@ def test_contraction_is_reached_where_the_input_is_large_enough():
     assert oracle.contraction("forward", g) == 2 * 6
     assert oracle.contraction("input gradient", g) == 3 * 6
     assert oracle.contraction("kernel gradient", g) == 3 * 5 * 6
+
+
+# ---- Integers of any dtype, exactly
+
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+@given(small(most=400), EVERY_SEED, st.sampled_from(INTEGERS), st.booleans(), st.booleans())
+def test_integers_of_any_size_are_exact_widened_or_not(drawn, seed, dtype, extreme, widened):
+    _, g = drawn
+    rng, info = np.random.default_rng(seed), np.iinfo(dtype)
+    shapes = (g.x_shape, g.w_shape, g.y_shape, (g.out_channels,), (g.in_channels,))
+    if extreme:
+        arrays = [rng.choice(np.array([info.min, info.max], dtype), shape) for shape in shapes]
+    else:
+        arrays = [rng.integers(info.min, info.max, shape, dtype, endpoint=True) for shape in shapes]
+    x, w, dy, b, x_b = (oracle.widen(array) if widened else array for array in arrays)
+    X, W, DY, B, X_B = ({at: int(value) for at, value in np.ndenumerate(array)} for array in arrays)
+    assert_is(oracle.cross_correlate(x, w, b, g), cross_correlate(X, W, B, g), g.y_shape)
+    assert_is(oracle.convolve(x, w, b, g), convolve(X, W, B, g), g.y_shape)
+    assert_is(oracle.conv_transpose(dy, w, x_b, g), conv_transpose(DY, W, X_B, g), g.x_shape)
+    assert_is(oracle.input_gradient(dy, w, g), input_gradient(DY, W, g), g.x_shape)
+    assert_is(oracle.kernel_gradient(x, dy, g), kernel_gradient(X, DY, g), g.w_shape)
+    assert_is(oracle.bias_gradient(dy), bias_gradient(DY), (g.out_channels,))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tap", "bias", "right", "dtype"),
+    [
+        ([2**31, 2**31], 2**31 - 1, 0, 2**63 - 2**32, "int64"),
+        ([2**31, 2**31], 2**31, 0, 2**63, "object"),
+        ([-(2**31), -(2**31)], 2**31, 0, -(2**63), "object"),
+        ([2**62, 2**62 - 1], 1, 0, 2**63 - 1, "object"),
+        ([2**61, 2**61], 1, 2**62, 2**63, "object"),
+        ([2**61, 2**61], 1, 2**62 - 1, 2**63 - 1, "int64"),
+        ([-(2**63), 0], 1, -1, -(2**63) - 1, "object"),
+    ],
+)
+def test_sums_that_int64_might_not_hold_are_pythons(pixels, tap, bias, right, dtype):
+    x, w = np.array([[pixels]]), np.array([[[tap, tap]]])
+    result = oracle.cross_correlate(x, w, np.array([bias]), ConvSpec().resolve(x.shape, w.shape))
+    assert (result.dtype, result.tolist()) == (dtype, [[[right]]])
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (np.int8([-128]), "int64"),
+        (np.uint64([2**63 - 1]), "int64"),
+        (np.uint64([2**63]), "object"),
+        (np.int64([-(2**63)]), "object"),
+        (np.zeros(0, "uint64"), "int64"),
+    ],
+)
+def test_widened_integers_have_a_magnitude_in_their_format(array, dtype):
+    widened = oracle.widen(array)
+    assert widened.dtype == dtype
+    assert np.abs(widened).tolist() == [abs(int(value)) for value in array]
 
 
 # ---- What tells convolution from cross-correlation
@@ -265,9 +333,16 @@ def test_convolution_multiplies_numbers_digit_by_digit(factors):
 
 
 @pytest.mark.parametrize(
-    ("narrow", "wide"), [("float16", "float64"), ("float32", "float64"), ("float64", "longdouble")]
+    ("narrow", "wide"),
+    [
+        (np.dtype("float16"), "float64"),
+        (np.dtype(ml_dtypes.bfloat16), "float64"),
+        (np.dtype("float32"), "float64"),
+        (np.dtype("float64"), "longdouble"),
+    ],
+    ids=str,
 )
-def test_each_format_is_widened_to_one_in_which_its_products_are_exact(narrow, wide):
+def test_each_format_is_widened(narrow, wide):
     widened = oracle.widen(np.array([1 / 3], narrow))
     assert widened.dtype == wide
     assert widened == np.array([1 / 3], narrow)
