@@ -38,6 +38,14 @@ def main() -> None:
 @main.command()
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
 @click.option(
+    "--candidate",
+    "candidates",
+    metavar="MODULE:FUNCTION",
+    multiple=True,
+    help="Check this function f(x, w, bias, *, stride, padding, dilation, groups), found as Python would import it "
+    "from here; may be given more than once. Backends are then checked only if they are named.",
+)
+@click.option(
     "--examples", metavar="N", type=click.IntRange(0), default=200, show_default=True, help="How many problems to draw."
 )
 @click.option(
@@ -52,9 +60,17 @@ def main() -> None:
     "--dtype",
     "dtypes",
     multiple=True,
-    type=click.Choice(["float32", "float64"]),
+    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
     default=("float32", "float64"),
-    help="What to draw them in; may be given twice. By default both; layers of networks are then in float32.",
+    help="What to draw them in; may be given more than once. By default float32 and float64. Layers of networks are in "
+    "the first; a backend is asked about those that it has.",
+)
+@click.option(
+    "--values",
+    type=click.Choice(["finite", "nonfinite"]),
+    default="finite",
+    show_default=True,
+    help="What to draw them with; nonfinite: inputs with a NaN and an infinity, which must go where they are seen.",
 )
 @click.option(
     "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
@@ -70,9 +86,11 @@ def main() -> None:
 def check(
     ctx: click.Context,
     names: tuple[str, ...],
+    candidates: tuple[str, ...],
     examples: int,
     seed: int,
     dtypes: tuple[str, ...],
+    values: str,
     timeout: float,
     json_file: str | None,
 ) -> None:
@@ -81,16 +99,27 @@ def check(
     BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
     be had.
 
-    Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a backend that was named can't be had.
+    Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a backend or candidate that was named can't be had.
     """
     from multiconv import report
     from multiconv.check import check as run
+    from multiconv.drawing import VALUES, WITH_NONFINITE
 
     _check_names(names)
+    for candidate in candidates:
+        if not all(candidate.partition(":")):
+            raise click.UsageError(f"--candidate: it is named as package.module:function, not as {candidate!r}")
     _check_writable(json_file)
     with report.check_progress(_console(err=True)) as progress:
         found = run(
-            names, examples=examples, seed=seed, dtypes=list(dict.fromkeys(dtypes)), timeout=timeout, progress=progress
+            names,
+            candidates=candidates,
+            examples=examples,
+            seed=seed,
+            dtypes=list(dict.fromkeys(dtypes)),
+            values=VALUES if values == "finite" else WITH_NONFINITE,
+            timeout=timeout,
+            progress=progress,
         )
     report.print_check(found, _console(err=json_file == "-"))
     _write_json(json_file, report.as_json(found.asdict()))
@@ -165,6 +194,51 @@ def remove_environment(name: str) -> None:
     from multiconv import environments
 
     click.echo(f"removed {environments.remove(name)}")
+
+
+@main.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--framework", metavar="NAME", help="Of this one only; a version, such as torch@2.5.1, to --run there.")
+@click.option("--run/--no-run", default=False, help="Run the scripts and compare; by default only show them.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write the quirks to FILE too; with - to standard output, and nothing else there.",
+)
+@click.option("--markdown", is_flag=True, help="Print a page of docs, with all that is known of each.")
+@click.pass_context
+def quirks(
+    ctx: click.Context, ids: tuple[str, ...], framework: str | None, run: bool, json_file: str | None, markdown: bool
+) -> None:
+    """Show what the frameworks themselves do that a user would not expect, and whether they still do.
+
+    With an ID, the whole quirk: its script, what one would expect, what comes, and what multiconv does.
+
+    Exit status: 0 as the catalogue says, 1 a quirk has changed, 2 bad usage, 3 a framework that was named can't be had.
+    """
+    from multiconv import quirks as catalogue
+    from multiconv import report
+
+    if framework is not None:
+        _check_names((framework,))
+    _check_writable(json_file)
+    try:
+        chosen = catalogue.select(ids, framework and framework.partition("@")[0])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if markdown:
+        click.echo(catalogue.as_markdown(chosen), nl=False)
+        return
+    found: list[Any] = []
+    missing: dict[str, str] = {}
+    if run:
+        places, missing = catalogue.locate(chosen, framework, optional=not ids)
+        with report.check_progress(_console(err=True)) as progress:
+            found = catalogue.run([q for q in chosen if q.framework in places], places, progress)
+    report.print_quirks(chosen, found, missing, _console(err=json_file == "-"), whole=bool(ids))
+    _write_json(json_file, report.as_json(catalogue.as_dict(chosen, found, missing)))
+    ctx.exit(1 if any(f.changed for f in found) else 0)
 
 
 def _console(*, err: bool = False) -> Any:

@@ -14,8 +14,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from multiconv import check, registry
+from multiconv import check, quirks, registry
 
+COMPARED = {False: Text("as measured", "green"), True: Text("changed", "bold red")}
 COLOURS = {"agrees": "green", "disagrees": "bold red", "crashes": "bold red"}
 
 
@@ -71,6 +72,12 @@ def print_check(report: check.Report, console: Console) -> None:
             Text(b.verdict, COLOURS[b.verdict]),
         )
     console.print(table)
+    for b in report.backends:
+        if b.imprecise:
+            lost = f"\n{b.name} lost precision in {b.imprecise} of {b.problems} problems: its answers are within their"
+            console.print(
+                Text(f"{lost} bounds, but as far off as if operands had been rounded, to TF32 say.", "yellow")
+            )
     for b in report.backends:
         for d in b.disagreements:
             _print_disagreement(b, d, console)
@@ -152,3 +159,69 @@ def _short(path: str) -> str:
         return str(Path("~") / Path(path).relative_to(Path.home()))
     except (ValueError, RuntimeError):
         return path
+
+
+def print_quirks(
+    chosen: Sequence[quirks.Quirk],
+    found: Sequence[quirks.Found],
+    missing: dict[str, str],
+    console: Console,
+    *,
+    whole: bool = False,
+) -> None:
+    """The table of quirks, or each whole, and what came of those that were run.
+
+    Parameters
+    ----------
+    chosen : sequence of Quirk
+    found : sequence of Found
+        Empty if none was run.
+    missing : dict
+        Why a framework was left out, by name.
+    console : rich.console.Console
+    whole : bool
+        Whether to show scripts and outcomes.
+
+    Examples
+    --------
+    >>> print_quirks(quirks.select(["int8-wraps"]), [], {}, Console(width=100))
+    framework id         kind             what a user would not expect
+    numpy     int8-wraps integer overflow np.convolve sums int8 in int8, and wraps around without a warning
+    torch     int8-wraps integer overflow int8 is summed in int8, and wraps around
+    jax       int8-wraps integer overflow int8 is summed in int8, and wraps around
+    """
+    came = {(f.quirk.framework, f.quirk.id): f for f in found}
+    if whole:
+        for q in chosen:
+            _print_quirk(q, console)
+    else:
+        columns = ["framework", "id", "kind", "what a user would not expect", *["here"] * bool(found)]
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+        for q in chosen:
+            here = came.get((q.framework, q.id))
+            verdict = Text("not run") if here is None else COMPARED[here.changed]
+            table.add_row(q.framework, q.id, q.kind, Text(q.title), *[verdict] * bool(found))
+        console.print(table)
+    for f in found:
+        if f.changed:
+            console.print(Text(f"\n{f.describe()}", "bold red"), soft_wrap=True)
+    for name, reason in missing.items():
+        console.print(Text(f"\n{name} was left out: {reason}"), soft_wrap=True)
+    if found:
+        changed = sum(f.changed for f in found)
+        console.print(f"\n{len(found)} scripts were run: {len(found) - changed} as measured, {changed} changed.")
+
+
+def _print_quirk(q: quirks.Quirk, console: Console) -> None:
+    console.rule(Text(f"{q.framework} {q.version}: {q.title}", "bold"), align="left")
+    console.print(Text(f"{q.id}, {q.kind}\n"))
+    if console.is_terminal:
+        console.print(Syntax(q.script, "python", background_color="default"))
+    else:
+        console.print(Text(q.script), soft_wrap=True)
+    lines = {"Expected": q.expected, "What comes": q.comes, "Why": q.why, "Upstream": q.link}
+    for name, line in lines.items():
+        if line:
+            console.print(Text(f"{name}: {line}"), soft_wrap=True)
+    console.print(Text(f"Instead: {q.multiconv.describe()}\n"), soft_wrap=True)
+    console.print(Text(f"{q.outcome}\n"), soft_wrap=True)
