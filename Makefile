@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format bench clean
+.PHONY: check test test-long lint format mutants bench clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -25,6 +25,9 @@ lint: $(READY)                        ## style, types, and that no module import
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+mutants: $(READY)                     ## which wrong convolutions are found by what: docs/kill-matrix.md
+	$(BIN)/python benchmarks/kill_matrix.py
 
 bench: $(READY)                       ## the figures that the README quotes
 	$(BIN)/python benchmarks/overhead.py

@@ -7,7 +7,7 @@ what they should come to are worked out once, here, while the workers compute.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -18,16 +18,17 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from multiconv import d2l, layers, registry
+from multiconv import candidate, d2l, layers, registry
 from multiconv.backend import Backend
+from multiconv.drawing import DTYPES, VALUES, draw_problems, given_values, with_values
 from multiconv.errors import BackendCrashed, BackendTimeout, BackendUnavailable
-from multiconv.problem import Expected, Judgement, Problem, judge
+from multiconv.problem import DIRECTIONS, Expected, Judgement, Problem, judge
 from multiconv.scripts import script
+from multiconv.shrinking import smallest
 from multiconv.spec import ConvSpec
-from multiconv.testing import DTYPES, draw_problems, given_values, smallest, with_values
 from multiconv.worker import RemoteBackend
 
-LAYER_PRODUCTS = {"float32": 4_000_000, "float64": 1_000_000}
+LAYER_PRODUCTS = {"float32": 2_000_000, "float64": 500_000}
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}  # as each was published
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # idle ones don't take the others' cores
 AHEAD = 4
@@ -50,10 +51,14 @@ class Case(Protocol):
     def describe(self) -> dict[str, Any]:
         """For JSON."""
 
-    def answers(self, backend: Backend) -> Iterator[tuple[str, Any]]:
-        """Each direction, and the answer or the exception that came instead."""
+    @property
+    def dtype(self) -> str:
+        """The dtype of its arrays."""
 
-    def expectations(self) -> dict[str, Expected]:
+    def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
+        """Each direction, or each of these, and the answer or the exception that came instead."""
+
+    def expectations(self, directions: Collection[str] = DIRECTIONS) -> dict[str, Expected]:
         """What each direction should come to."""
 
 
@@ -63,6 +68,7 @@ class BookExample:
 
     example: d2l.Example
     integers: bool = True
+    dtype: str = "float32"
 
     def describe(self) -> dict[str, Any]:
         """For JSON."""
@@ -70,15 +76,17 @@ class BookExample:
         options = dict(self.example.options)
         return {"source": f"d2l {self.example.name}", "X": list(X.shape), "K": list(K.shape), **options}
 
-    def answers(self, backend: Backend) -> Iterator[tuple[str, Any]]:
+    def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
         """The answer of the method that the example is about, or the exception that came instead."""
+        if directions and self.example.operation not in directions:
+            return
         try:
             result = getattr(backend, self.example.operation)(*self.example.arrays, **self.example.options)
             yield self.example.operation, backend.to_numpy(result)
         except Exception as error:
             yield self.example.operation, error
 
-    def expectations(self) -> dict[str, Expected]:
+    def expectations(self, directions: Collection[str] = DIRECTIONS) -> dict[str, Expected]:
         """What the book prints: numbers, which must be exact, or a shape."""
         if self.example.expected is None:
             right, allowed = np.zeros(self.example.expected_shape), np.inf
@@ -131,6 +139,8 @@ class BackendReport:
     worst_bound_ratio : float or None
         The largest error in units of its bound, over the problems of reals; None if an answer is no number or has
         another shape.
+    imprecise : int
+        In how many problems an answer is within its bound, but has lost precision that its dtype would have held.
     verdict : str
         ``"agrees"``, ``"disagrees"`` or ``"crashes"``.
     disagreements : list of Disagreement
@@ -144,6 +154,7 @@ class BackendReport:
     integer_problems: int = 0
     exact: int = 0
     worst_bound_ratio: float | None = 0.0
+    imprecise: int = 0
     verdict: str = "agrees"
     disagreements: list[Disagreement] = field(default_factory=list)
 
@@ -182,9 +193,11 @@ class Report:
 def check(
     names: Sequence[str] = (),
     *,
+    candidates: Sequence[str] = (),
     examples: int = 200,
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
+    values: Sequence[str] = VALUES,
     timeout: float = 60.0,
     progress: Progress = lambda name, done, of, doing: None,
 ) -> Report:
@@ -193,12 +206,18 @@ def check(
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that can be had.
+        As `multiconv.backend` takes them; by default all that can be had, or none if there are candidates.
+    candidates : sequence of str
+        Functions as ``"package.module:function"``, as `multiconv.candidate.Candidate` takes them, of which only the
+        forward direction is asked. The networks' layers are left out if there are only candidates, who may be slow.
     examples : int
         How many problems to draw.
     seed : int
     dtypes : sequence of str
-        What to draw problems in. The networks' layers are checked in the first.
+        What to draw problems in. The networks' layers are checked in the first. A backend is asked only about those
+        that it has.
+    values : sequence of str
+        The kinds of values to draw, as in `multiconv.drawing.with_values`.
     timeout : float
         Seconds that an answer may take.
     progress : callable, optional
@@ -210,7 +229,7 @@ def check(
     Raises
     ------
     BackendUnavailable
-        If a backend that was named can't be had.
+        If a backend or a candidate that was named can't be had.
 
     Examples
     --------
@@ -219,15 +238,17 @@ def check(
     'agrees'
     """
     began = time.monotonic()
-    wanted = list(dict.fromkeys(names)) or registry.names()
-    started, missing = _start(wanted, timeout, progress)
-    if names and missing:
+    wanted = list(dict.fromkeys(names)) or ([] if candidates else registry.names())
+    started, missing = _start([*wanted, *dict.fromkeys(candidates)], timeout, progress)
+    if (names or candidates) and missing:
+        for _, backend in started:
+            backend.close()
         raise BackendUnavailable("; ".join(m["reason"] for m in missing))
     report = Report([], missing, examples, seed, list(dtypes))
     try:
         runs = [_Run(name, backend, seed, progress) for name, backend in started]
         with threadpool_limits(1):  # the oracle's, as the workers want the cores more
-            _run_all(runs, _cases(examples, seed, dtypes))
+            _run_all(runs, _cases(examples, seed, dtypes, values, with_networks=bool(wanted)))
         report.backends = [run.report for run in runs]
     finally:
         for _, backend in started:
@@ -244,8 +265,12 @@ def _start(
     def start(name: str) -> RemoteBackend | dict[str, Any]:
         progress(name, 0, 0, "starting")
         try:
+            if ":" in name:
+                return candidate.in_worker(name, timeout, PATIENT_THREADS)
             return registry.new_worker(name, timeout, PATIENT_THREADS)
         except BackendUnavailable as error:
+            if ":" in name:
+                return {"name": name, "reason": str(error), "install": None}
             return {"name": name, "reason": str(error), "install": registry.install_command(name)}
 
     with ThreadPoolExecutor(len(names)) as pool:
@@ -254,17 +279,19 @@ def _start(
     return started, [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
 
 
-def _cases(examples: int, seed: int, dtypes: Sequence[str]) -> list[Callable[[], Case]]:
+def _cases(
+    examples: int, seed: int, dtypes: Sequence[str], values: Sequence[str] = VALUES, *, with_networks: bool = True
+) -> list[Callable[[], Case]]:
     """What to ask, each made only when its turn has come, as some are large."""
     cases: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     cases += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     cases += [
-        lambda layer=layer, values=values: _layer_problem(layer, dtypes[0], values, seed)  # type: ignore[misc]
-        for network in layers.networks()
+        lambda layer=layer, kind=kind: _layer_problem(layer, dtypes[0], kind, seed)  # type: ignore[misc]
+        for network in (layers.networks() if with_networks else ())
         for layer in layers.layers(network)
-        for values in ("integers", "normal")
+        for kind in ("integers", "normal")
     ]
-    cases += [lambda p=p: p for p in draw_problems(examples, seed, dtypes)]  # type: ignore[misc]
+    cases += [lambda p=p: p for p in draw_problems(examples, seed, dtypes, values=values)]  # type: ignore[misc]
     return cases
 
 
@@ -289,6 +316,7 @@ def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> P
 def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
     """Hand each case to every backend, a few ahead of the slowest."""
     queues: list[Queue[tuple[Case, dict[str, Expected]] | None]] = [Queue(AHEAD) for _ in runs]
+    directions = DIRECTIONS if any(not run.directions for run in runs) else candidate.DIRECTIONS
     abandoned = Event()
 
     def consume(run: _Run, queue: Queue[tuple[Case, dict[str, Expected]] | None]) -> None:
@@ -310,7 +338,7 @@ def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
         try:
             for make in cases:
                 case = make()
-                expected = case.expectations()
+                expected = case.expectations(directions)
                 for queue in queues:
                     queue.put((case, expected))
         except BaseException:
@@ -331,36 +359,39 @@ class _Run:
     def __init__(self, name: str, backend: RemoteBackend, seed: int, progress: Progress) -> None:
         self.backend, self.seed, self.progress = backend, seed, progress
         self.report = BackendReport(name, backend.version, backend.python_version, str(backend.python))
-        self.total = self.crashes = 0
+        self.directions = candidate.DIRECTIONS if ":" in name else ()
+        self.total = self.done = self.crashes = 0
         self.first: dict[str, tuple[Case, Judgement]] = {}
         self.times: dict[str, int] = {}
 
     def put(self, case: Case, expected: dict[str, Expected]) -> None:
         """Put a case to the backend and judge its answers."""
-        if self.crashes >= CRASHES:
+        self.done += 1
+        self.progress(self.report.name, self.done, self.total, "")
+        if self.crashes >= CRASHES or case.dtype not in self.backend.dtypes:
+            return
+        judgements = [(d, self._judge(a, expected[d])) for d, a in case.answers(self.backend, *self.directions)]
+        if not judgements:
             return
         report = self.report
         report.problems += 1
         report.integer_problems += case.integers
-        exact = True
-        for direction, answer in case.answers(self.backend):
-            judgement = self._judge(answer, expected[direction])
+        report.imprecise += any(judgement.imprecise for _, judgement in judgements)
+        report.exact += case.integers and all(judgement.fault is None for _, judgement in judgements)
+        for direction, judgement in judgements:
             if judgement.fault is not None:
-                exact = False
                 self.first.setdefault(direction, (case, judgement))
                 self.times[direction] = self.times.get(direction, 0) + 1
             if not case.integers and report.worst_bound_ratio is not None:
                 worst = max(report.worst_bound_ratio, judgement.ratio)
                 report.worst_bound_ratio = worst if np.isfinite(worst) else None
-        report.exact += case.integers and exact
-        self.progress(report.name, report.problems, self.total, "")
 
     def conclude(self) -> None:
         """Say what is wrong, with the smallest problem that shows it."""
         if self.first:
             self.report.verdict = "crashes" if self.crashes else "disagrees"
         for number, (direction, (case, judgement)) in enumerate(self.first.items()):
-            self.progress(self.report.name, self.report.problems, self.total, f"shrinking {direction}")
+            self.progress(self.report.name, self.done, self.total, f"shrinking {direction}")
             small, text = case, None
             if isinstance(case, Problem):
                 problem = case
@@ -371,7 +402,7 @@ class _Run:
             self.report.disagreements.append(
                 Disagreement(direction, fault, small.describe(), case.describe(), times, text)
             )
-        self.progress(self.report.name, self.report.problems, self.total, self.report.verdict)
+        self.progress(self.report.name, self.done, self.total, self.report.verdict)
 
     def _judge(self, answer: Any, expected: Expected) -> Judgement:
         if not isinstance(answer, Exception):
@@ -380,7 +411,7 @@ class _Run:
         return Judgement(np.inf, f"{type(answer).__name__}: {answer}")
 
     def _judge_one(self, problem: Problem, direction: str) -> Judgement:
-        expected = problem.expectations()
+        expected = problem.expectations([direction])
         judgements = [self._judge(a, expected[d]) for d, a in problem.answers(self.backend, direction)]
         return judgements[0] if judgements else Judgement(0.0)
 

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from multiconv import oracle
+from multiconv.drawing import VALUES, large, largest_integer, seeded, smallest_normal
 from multiconv.problem import Judgement, Problem
 from multiconv.spec import ConvSpec, Geometry, Pads, Shape
-from multiconv.testing import LARGEST_INTEGER, VALUES, seeded
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,6 +35,7 @@ WHAT = {
     "layer": "cross-correlation by a layer",
 }
 GRADIENTS = {"input gradient": "dx", "kernel gradient": "dw", "bias gradient": "dbias"}
+NARROW = ("float16", "bfloat16")
 SEEDED_AS = ("x", "w", "dy", "bias", "x_bias")
 FEW_VALUES = 300
 FEW_TERMS = 100_000
@@ -46,13 +47,14 @@ ROOM = len("dx, dw, dbias = ")  # for what stands before a call
 def script(backend: str, problem: Problem, direction: str, judgement: Judgement) -> str:
     """A Python script that puts a problem to a framework, in its own API, and compares the answer with the definition.
 
-    It needs NumPy and the framework, and multiconv only where the backend is NumPy's or a third party's, or the batch
-    is empty, which no framework is asked about. It exits with 1 if the answer is wrong and with 0 if it is right.
+    It needs NumPy and the framework, and multiconv only where the backend is NumPy's or a third party's, the batch is
+    empty, which no framework is asked about, or the dtype is bfloat16, which NumPy has not. It exits with 1 if the
+    answer is wrong and with 0 if it is right.
 
     Parameters
     ----------
     backend : str
-        As `multiconv.backend` takes it.
+        As `multiconv.backend` takes it, or a candidate's ``"package.module:function"``.
     problem : Problem
     direction : str
         One of `multiconv.problem.DIRECTIONS`.
@@ -66,7 +68,7 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
     Examples
     --------
     >>> from multiconv import ConvSpec
-    >>> from multiconv.testing import given_values
+    >>> from multiconv.drawing import given_values
     >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
     >>> text = script("torch", problem, "forward", Judgement(0.0))
     >>> print(text[text.index("def correlate") : text.index("def answer")])
@@ -75,13 +77,15 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
         return y
     """
     name = backend.partition("@")[0]
-    framework = name if name in TITLES and problem.geometry.batch else "multiconv"
+    framework = _template(backend, problem)
     g = problem.transposed if direction == "conv_transpose" else problem.geometry
     return (
         _templates()
         .get_template(f"script_{framework}.jinja")
         .render(
             backend=backend,
+            module=backend.partition(":")[0],
+            function=backend.partition(":")[2],
             direction=direction,
             fault=_in_docstring(judgement.fault),
             g=g,
@@ -92,6 +96,14 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
             **_options(framework, direction, problem, g),
         )
     )
+
+
+def _template(backend: str, problem: Problem) -> str:
+    """Whose template: NumPy has no bfloat16 to give to a framework, and no framework is asked about an empty batch."""
+    name = backend.partition("@")[0]
+    if ":" in name:
+        return "candidate"
+    return name if name in TITLES and problem.geometry.batch and problem.dtype != "bfloat16" else "multiconv"
 
 
 @cache
@@ -200,7 +212,7 @@ def _in_docstring(fault: str | None) -> str | None:
 
 
 def _headings(name: str, framework: str, direction: str, g: Geometry, dtype: str) -> dict[str, Any]:
-    needs = ["NumPy", TITLES.get(framework, framework)]
+    needs = ["NumPy", name.partition(":")[0] if framework == "candidate" else TITLES.get(framework, framework)]
     if direction == "layer" and framework in LAYERS_NEED:
         needs.append(LAYERS_NEED[framework])
     return {
@@ -244,22 +256,23 @@ def _array(name: str, array: Host, seed: int | None) -> Source:
 
 
 def _drawn(name: str, array: Host, seed: int) -> str | None:
-    """The array by the code of `multiconv.testing.seeded`, if that is where it is from."""
-    which = SEEDED_AS.index(name)
-    kinds = (v for v in VALUES if np.array_equal(array, seeded(array.shape, array.dtype.name, v, seed, which)))
+    """The array by the code of `multiconv.drawing.seeded`, if that is where it is from."""
+    dtype, shape, which = array.dtype.name, array.shape, SEEDED_AS.index(name)
+    kinds = (v for v in VALUES if np.array_equal(array, seeded(shape, dtype, v, seed, which)))
     kind = next(kinds, None)
-    if kind is None:
+    if kind is None or dtype in NARROW:
         return None
-    rng, cast = f"np.random.default_rng([{seed}, {which}])", f'.astype("{array.dtype.name}")'
-    if kind == "integers":
-        return f"{name} = {rng}.integers({-LARGEST_INTEGER}, {LARGEST_INTEGER + 1}, {array.shape}){cast}"
-    if kind == "normal":
-        return f"{name} = {rng}.standard_normal({array.shape}){cast}"
-    return (
-        f"rng = {rng}\n"
-        f"{name} = np.exp(2 * rng.standard_normal({array.shape}))\n"
-        f"{name} = ({name} * rng.choice([-1.0, 1.0], {array.shape})){cast}"
-    )
+    normal, signs = f"rng.standard_normal({shape})", f"rng.choice([-1.0, 1.0], {shape})"
+    subnormal = f"rng.uniform(-1, 1, {shape})" if name == "w" else f"{normal} * {smallest_normal(dtype)!r}"
+    largest = largest_integer(dtype)
+    source = {
+        "integers": f"rng.integers({-largest}, {largest + 1}, {shape})",
+        "normal": f"{normal}",
+        "wide": f"np.exp(2 * {normal}) * {signs}",
+        "cancelling": f"({large(dtype)!r} + {normal}) * {signs}",
+        "subnormal": subnormal,
+    }[kind]
+    return f'rng = np.random.default_rng([{seed}, {which}])\n{name} = ({source}).astype("{dtype}")'
 
 
 def _literal(name: str, array: Host) -> str:
@@ -414,7 +427,7 @@ def _with_own_padding(
 
 def _pads_natively(framework: str, direction: str, problem: Problem, g: Geometry) -> bool:
     """Whether the framework's backend leaves this padding to the framework's own call or layer."""
-    if framework in ("jax", "multiconv"):
+    if framework in ("jax", "multiconv", "candidate"):
         return True
     if framework == "tensorflow":
         if direction == "layer":

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import multiconv as mc
+from multiconv.drawing import DTYPES, draw_all, problems, seeded, specs, with_values
 from multiconv.problem import DIRECTIONS, judge
 from multiconv.spec import LARGEST, ConvSpec
-from multiconv.testing import DTYPES, draw_all, problems, seeded, specs, with_values
 
 POOL = [
     (*shapes, DTYPES[i % 2], i % 4 < 2)

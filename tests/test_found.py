@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import multiconv as mc
+from multiconv.drawing import with_values
 from multiconv.problem import judge
 from multiconv.spec import ConvSpec
-from multiconv.testing import with_values
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

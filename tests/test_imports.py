@@ -18,7 +18,7 @@ BACKENDS = Path(find_spec("multiconv.backends").origin).parent
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "tensorflow", "keras", "mxnet"}
 
 # Sent to another Python, such as MXNet's, which has a framework and NumPy and nothing else.
-SENT = ["__init__", "errors", "spec", "backend", "wire", "serve", "registry"]
+SENT = ["__init__", "errors", "dtypes", "spec", "backend", "wire", "serve", "registry"]
 FRAMEWORK_OF = {
     "numpy": set(),
     "torch": {"torch"},
@@ -76,7 +76,11 @@ def strangers(path):
 
 @pytest.mark.parametrize("module", SENT)
 def test_what_is_sent_to_another_python_imports_the_standard_library_and_numpy_only(module):
-    assert strangers(PACKAGE / f"{module}.py") == set()
+    assert strangers(PACKAGE / f"{module}.py") == ({"ml_dtypes"} if module == "dtypes" else set())
+
+
+def test_ml_dtypes_is_imported_only_for_bfloat16():
+    assert "ml_dtypes" not in loaded("import multiconv, multiconv.wire, multiconv.backends.numpy")
 
 
 def test_what_a_worker_loads_of_multiconv_is_what_may_be_sent():
@@ -92,6 +96,7 @@ def test_a_backend_knows_its_own_framework_only(name):
     assert strangers(path) == FRAMEWORK_OF[name]
     assert {module for module in imports(path) if module.startswith("multiconv")} <= {
         "multiconv.backend",
+        "multiconv.dtypes",
         "multiconv.errors",
         "multiconv.spec",
     }

@@ -14,9 +14,9 @@ import tensorflow as tf
 import torch
 from flax import nnx
 
+from multiconv.drawing import given_values, seeded, with_values
 from multiconv.problem import judge
 from multiconv.spec import ConvSpec
-from multiconv.testing import given_values, seeded, with_values
 from multiconv.worker import source_places
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])

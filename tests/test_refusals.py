@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 import torch
 
+from multiconv.drawing import given_values, with_values
 from multiconv.errors import ConvError, UnsupportedError
 from multiconv.problem import judge
 from multiconv.spec import ConvSpec
-from multiconv.testing import given_values, with_values
 
 CALLED = ("cross_correlate", "convolve", "conv_transpose", "cross_correlate_vjp")
 EVERY = (*CALLED, "layer")
@@ -650,6 +650,13 @@ ODD = {
     "unaligned": unaligned,
     "broadcast": lambda array: np.broadcast_to(array[:1], array.shape),
 }
+
+
+def test_a_kernel_of_one_pixel_may_be_flipped(backend):
+    """NumPy takes such an array for contiguous, though its strides are negative; torch would refuse it."""
+    x, w = np.arange(9, dtype="float32").reshape(1, 1, 3, 3), np.full((1, 1, 1, 1), 2, "float32")
+    assert min(np.flip(w, (2, 3)).strides) < 0
+    assert (backend.to_numpy(backend.cross_correlate(x, np.flip(w, (2, 3)))) == 2 * x).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

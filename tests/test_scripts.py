@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from multiconv import ConvSpec, registry
+from multiconv.drawing import VALUES, draw_problems, given_values, seeded, with_values
 from multiconv.problem import DIRECTIONS, Judgement
 from multiconv.scripts import script
-from multiconv.testing import VALUES, draw_problems, given_values, seeded, with_values
 
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet")
 BACKENDS = ("numpy", *FRAMEWORKS)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multiconv.drawing import VALUES, draw_problems, given_values, specs, with_values
 from multiconv.problem import Problem, judge
+from multiconv.shrinking import no_larger, smallest
 from multiconv.spec import ConvSpec, Shape
-from multiconv.testing import VALUES, draw_problems, given_values, no_larger, smallest, specs, with_values
 
 
 @given(specs())

@@ -1,0 +1,78 @@
+"""For pytest: a fixture `backend` that runs a test on each backend, an option that names them, and their versions.
+
+``pytest --multiconv-backends torch,jax`` names those that a test must run on; one that can't be had ends the run before
+it begins. Without the option they are all that can be had, and the header says which could not.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from multiconv.backend import Backend
+
+OPTION = "--multiconv-backends"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("multiconv").addoption(
+        OPTION,
+        metavar="NAMES",
+        help="The backends of the fixture `backend`, such as torch,jax or torch@2.5.1; by default all that can be had.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the fixture, whose parameters are known only now."""
+    config.pluginmanager.register(_fixtures(_chosen(config.getoption(OPTION))), "multiconv-fixtures")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which backends there are, their versions, and where each runs."""
+    from multiconv import registry
+
+    option = config.getoption(OPTION)
+    infos = [registry.describe(name) for name in (registry.names() if option is None else _chosen(option))]
+    return "multiconv: " + ", ".join(
+        f"{info.name} missing" if info.where is None else f"{info.name} {info.version} in {_place(info.where)}"
+        for info in infos
+    )
+
+
+def _chosen(option: str | None) -> list[str]:
+    """The backends to test, each of which can be had."""
+    from multiconv import registry
+    from multiconv.errors import BackendUnavailable
+
+    if option is None:
+        return [name for name in registry.names() if registry.describe(name).where is not None]
+    names = [name.strip() for name in option.split(",") if name.strip()]
+    for name in names:
+        try:
+            registry.locate(name)
+        except BackendUnavailable as error:
+            raise pytest.UsageError(f"{OPTION}: {error}") from None
+    if not names:
+        raise pytest.UsageError(f"{OPTION} names no backend; there are {', '.join(registry.names())}")
+    return names
+
+
+def _fixtures(names: list[str]) -> ModuleType:
+    @pytest.fixture(params=names, scope="session")
+    def backend(request: pytest.FixtureRequest) -> Backend:
+        """Each backend, in this process or in a worker as `multiconv.backend` decides."""
+        from multiconv import registry
+
+        return registry.backend(request.param)
+
+    plugin = ModuleType("multiconv_fixtures")
+    plugin.backend = backend  # type: ignore[attr-defined]
+    return plugin
+
+
+def _place(where: str) -> str:
+    return "a worker" if where == "worker" else where
