@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants bench clean
+.PHONY: check test test-long lint format mutants soak bench clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -28,6 +28,9 @@ format: $(READY)
 
 mutants: $(READY)                     ## which wrong convolutions are found by what: docs/kill-matrix.md
 	$(BIN)/python benchmarks/kill_matrix.py
+
+soak: $(READY)                        ## 100,000 drawn problems over the five; goes on where it was broken off
+	$(BIN)/python benchmarks/soak.py
 
 bench: $(READY)                       ## the figures that the README quotes
 	$(BIN)/python benchmarks/overhead.py

@@ -198,6 +198,7 @@ def check(
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
     values: Sequence[str] = VALUES,
+    networks: bool = True,
     timeout: float = 60.0,
     progress: Progress = lambda name, done, of, doing: None,
 ) -> Report:
@@ -209,7 +210,7 @@ def check(
         As `multiconv.backend` takes them; by default all that can be had, or none if there are candidates.
     candidates : sequence of str
         Functions as ``"package.module:function"``, as `multiconv.candidate.Candidate` takes them, of which only the
-        forward direction is asked. The networks' layers are left out if there are only candidates, who may be slow.
+        forward direction is asked.
     examples : int
         How many problems to draw.
     seed : int
@@ -218,6 +219,8 @@ def check(
         that it has.
     values : sequence of str
         The kinds of values to draw, as in `multiconv.drawing.with_values`.
+    networks : bool
+        Whether to put the networks' layers too. Where there are only candidates, who may be slow, they are left out.
     timeout : float
         Seconds that an answer may take.
     progress : callable, optional
@@ -248,7 +251,7 @@ def check(
     try:
         runs = [_Run(name, backend, seed, progress) for name, backend in started]
         with threadpool_limits(1):  # the oracle's, as the workers want the cores more
-            _run_all(runs, _cases(examples, seed, dtypes, values, with_networks=bool(wanted)))
+            _run_all(runs, _cases(examples, seed, dtypes, values, networks=networks and bool(wanted)))
         report.backends = [run.report for run in runs]
     finally:
         for _, backend in started:
@@ -280,14 +283,14 @@ def _start(
 
 
 def _cases(
-    examples: int, seed: int, dtypes: Sequence[str], values: Sequence[str] = VALUES, *, with_networks: bool = True
+    examples: int, seed: int, dtypes: Sequence[str], values: Sequence[str] = VALUES, *, networks: bool = True
 ) -> list[Callable[[], Case]]:
     """What to ask, each made only when its turn has come, as some are large."""
     cases: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     cases += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     cases += [
         lambda layer=layer, kind=kind: _layer_problem(layer, dtypes[0], kind, seed)  # type: ignore[misc]
-        for network in (layers.networks() if with_networks else ())
+        for network in (layers.networks() if networks else ())
         for layer in layers.layers(network)
         for kind in ("integers", "normal")
     ]
