@@ -1,7 +1,7 @@
 """A soak: many drawn problems, in rounds of fresh workers, each round from a seed of its own.
 
-``make soak`` runs it: ten rounds of 2000 problems on five backends. Each finished round is a line of JSON in the log, so
-that a run that is broken off goes on where it was. It exits with 1 if any backend was ever wrong, or lost precision.
+``make soak`` runs it: ten rounds of 2000 problems on five backends. Each finished round is a line of JSON in the log,
+so that a run that is broken off goes on where it was. It exits with 1 if any backend was ever wrong, or lost precision.
 """
 
 from __future__ import annotations
