@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -17,11 +18,21 @@ from multiconv.spec import ConvSpec, Geometry
 
 
 class TorchBackend(Backend):
-    """PyTorch; channels last is a view of channels first with other strides, which it takes as it is."""
+    """PyTorch; channels last is a view of channels first with other strides, which it takes as it is.
+
+    Parameters
+    ----------
+    device : str
+        Where NumPy's arrays go; torch's own stay where they are. On CUDA, TF32 is off within a call.
+    """
 
     name = "torch"
     dtypes = ("float16", "bfloat16", "float32", "float64")
     empty_batch = True
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__()
+        self.device = device
 
     # ---- Arrays
 
@@ -37,8 +48,8 @@ class TorchBackend(Backend):
 
     def from_numpy(self, host: Host) -> Array:
         if host.dtype.name == "bfloat16":
-            return torch.from_numpy(host.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(host)
+            return torch.from_numpy(host.view(np.int16)).view(torch.bfloat16).to(self.device)
+        return torch.from_numpy(host).to(self.device)
 
     def to_numpy(self, array: Array) -> Host:
         array = array.detach().cpu()
@@ -76,6 +87,9 @@ class TorchBackend(Backend):
         stride, padding, dilation, groups = g.stride, tuple(before for before, _ in g.pads), g.dilation, g.groups
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            if x.is_cuda:
+                with full_precision():
+                    return conv(x, w, bias, stride, padding, dilation, groups)
             return conv(x, w, bias, stride, padding, dilation, groups)
 
         return cross_correlate
@@ -85,7 +99,8 @@ class TorchBackend(Backend):
         padding = tuple(before for before, _ in g.pads)
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
-            return conv(y, w, bias, g.stride, padding, g.output_padding, g.groups, g.dilation)
+            with full_precision() if y.is_cuda else nullcontext():
+                return conv(y, w, bias, g.stride, padding, g.output_padding, g.groups, g.dilation)
 
         return conv_transpose
 
@@ -104,6 +119,7 @@ class TorchBackend(Backend):
             groups=spec.groups,
             bias=bias is not None,
             dtype=getattr(torch, w.dtype.name),
+            device=self.device,
         )
         with torch.no_grad():
             conv.weight.copy_(self.from_numpy(w))
@@ -121,9 +137,9 @@ class TorchBackend(Backend):
 
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
         leaves = [p.detach().requires_grad_() for p in primals]
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision() if cotangent.is_cuda else nullcontext():
             y = function(*leaves)
-        return torch.autograd.grad(y, leaves, cotangent)
+            return torch.autograd.grad(y, leaves, cotangent)
 
     def block(self, array: Array) -> Array:
         if array.is_cuda:
@@ -132,6 +148,21 @@ class TorchBackend(Backend):
 
     def devices(self) -> list[str]:
         return ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Without TF32 in cuDNN, which has it by default: in the words of torch 2.9, or of those before it."""
+    cudnn: Any = torch.backends.cudnn
+    owner, name, off = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(owner, name)
+    setattr(owner, name, off)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 class Apply(nn.Module):

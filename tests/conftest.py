@@ -1,4 +1,8 @@
-"""What all tests share: the five backends, each required, and Hypothesis's profiles."""
+"""What all tests share: the five backends and Hypothesis's profiles.
+
+The fixture `backend` is that of multiconv's own pytest plugin; pyproject.toml names the five, none of which may be
+missing.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,6 @@ common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **common)
 settings.register_profile("long", max_examples=1000, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-
-
-@pytest.fixture(params=FIVE, scope="session")
-def backend(request: pytest.FixtureRequest) -> mc.Backend:
-    """Each of the five, in this process or a worker as `multiconv.backend` decides. None may be missing."""
-    return mc.backend(request.param)
 
 
 @pytest.fixture(scope="session")
