@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -130,21 +130,7 @@ class JaxBackend(Backend):
         if not spec.channels_last:
             to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
             layer = nnx.Sequential(partial(jnp.transpose, axes=to_last), layer, partial(jnp.transpose, axes=to_first))
-        if w.dtype != "float64":
-            return layer
-        scope = self.scope
-
-        class In64Bits(nnx.Module):
-            """A layer that is called with 64 bits enabled."""
-
-            def __init__(self) -> None:
-                self.layer = layer
-
-            def __call__(self, x: Array) -> Array:
-                with scope("float64"):
-                    return self.layer(x)
-
-        return In64Bits()
+        return _in_64_bits()(layer) if w.dtype == "float64" else layer
 
     def pads_natively(self, g: Geometry) -> bool:
         # XLA's CPU compiler aborts the process on some gradients with k=2, stride 2 and a pad of 1 before, as it takes
@@ -177,6 +163,22 @@ class JaxBackend(Backend):
 def _in_scope(scope: Any, dtype: str, function: Operation, *arrays: Array) -> Any:
     with scope(dtype):
         return function(*arrays)
+
+
+@cache
+def _in_64_bits() -> Any:
+    """A module that calls another with 64 bits enabled; made once, as Flax keeps every class of modules for good."""
+    from flax import nnx
+
+    class In64Bits(nnx.Module):
+        def __init__(self, layer: Any) -> None:
+            self.layer = layer
+
+        def __call__(self, x: Array) -> Array:
+            with jax.enable_x64(True):
+                return self.layer(x)
+
+    return In64Bits
 
 
 def dimension_numbers(g: Geometry) -> tuple[str, str, str]:
