@@ -11,10 +11,10 @@ check: $(READY)                       ## the five backends against the exact ora
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
 
 test: lint                            ## lint, types and tests, every backend required
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-long: lint                       ## the same with a thousand examples for each property
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --timeout 3600
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 3600
 
 lint: $(READY)                        ## style, types, and that no module imports from a floor above its own
 	$(BIN)/ruff check .

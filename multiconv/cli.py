@@ -241,6 +241,78 @@ def quirks(
     ctx.exit(1 if any(f.changed for f in found) else 0)
 
 
+@main.command()
+@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["float16", "bfloat16", "float32", "float64", "int8", "int32", "complex64"]),
+    default=("float32", "float64"),
+    help="What to try; may be given several times. By default float32 and float64.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write the table to FILE too; with - to standard output, and nothing else there.",
+)
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
+def capabilities(
+    names: tuple[str, ...], dtypes: tuple[str, ...], json_file: str | None, markdown_file: str | None
+) -> None:
+    """Try what each backend can do, and what of it is its framework's own call and what is composed.
+
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
+    be had.
+
+    Exit status: 0 tried, 2 bad usage, 3 a backend that was named can't be had.
+    """
+    from multiconv import capabilities as table
+    from multiconv import report
+
+    _check_names(names)
+    _check_writable(json_file)
+    _check_writable(markdown_file)
+    with report.check_progress(_console(err=True)) as progress:
+        found = table.capabilities(names, dtypes=list(dict.fromkeys(dtypes)), progress=progress)
+    table.print_capabilities(found, _console(err=json_file == "-"))
+    _write_json(json_file, report.as_json(found.asdict()))
+    if markdown_file is not None:
+        Path(markdown_file).write_text(table.markdown(found))
+
+
+@main.command()
+@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write what was measured to FILE too; with - to standard output, and nothing else there.",
+)
+@click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
+def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
+    """Measure how each backend computes: repeats, batches, threads, compilation, NaN, subnormal numbers. Takes minutes.
+
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
+    be had.
+
+    Exit status: 0 measured, 2 bad usage, 3 a backend that was named can't be had.
+    """
+    from multiconv import properties as measured
+    from multiconv import report
+
+    _check_names(names)
+    _check_writable(json_file)
+    _check_writable(markdown_file)
+    with report.check_progress(_console(err=True)) as progress:
+        found = measured.properties(names, progress=progress)
+    measured.print_properties(found, _console(err=json_file == "-"))
+    _write_json(json_file, report.as_json(found.asdict()))
+    if markdown_file is not None:
+        Path(markdown_file).write_text(measured.markdown(found))
+
+
 def _console(*, err: bool = False) -> Any:
     """A rich console; as wide as a line needs where it is no terminal, so that no path is folded in a log."""
     from rich.console import Console

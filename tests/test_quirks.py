@@ -209,6 +209,8 @@ CHANGED = """
 import sys
 from dataclasses import replace
 from multiconv import cli, quirks
+
+pytestmark = pytest.mark.xdist_group("quirks")  # so that what takes long is done in one process
 there = quirks.catalogue()
 quirks.catalogue = lambda: (replace(there[0], outcome="something else"), *there[1:])
 sys.argv = ["multiconv", "quirks", "--run", "--framework", "numpy"]
