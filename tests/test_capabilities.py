@@ -31,6 +31,8 @@ from multiconv.errors import BackendUnavailable
 from multiconv.problem import Problem
 from multiconv.worker import RemoteBackend, Worker, source_places
 
+pytestmark = pytest.mark.xdist_group("capabilities")  # so that what takes long is done in one process
+
 PAGE = Path(__file__).parents[1] / "docs" / "capabilities.md"
 KINDS = {letter: kind for kind, letter in LETTERS.items()}
 SAMPLE = ("plain", "stride", "asymmetric padding", "groups", "all of these", "batch of zero")
@@ -136,8 +138,6 @@ def test_every_sum_is_exact_in_the_dtype_and_not_all_are_alike(feature, dtype):
 DIES = """
 import os
 from multiconv.data.native import Native
-
-pytestmark = pytest.mark.xdist_group("capabilities")  # so that what takes long is done in one process
 
 def forward(g, x, w, bias):
     if max(g.stride) > 1:

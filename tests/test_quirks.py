@@ -22,6 +22,8 @@ from multiconv.drawing import given_values, seeded
 from multiconv.problem import DIRECTIONS, judge
 from multiconv.quirks import Found, Quirk
 
+pytestmark = pytest.mark.xdist_group("quirks")  # so that what takes long is done in one process
+
 ROOT = Path(__file__).parents[1]
 CATALOGUE = quirks.catalogue()
 
@@ -209,8 +211,6 @@ CHANGED = """
 import sys
 from dataclasses import replace
 from multiconv import cli, quirks
-
-pytestmark = pytest.mark.xdist_group("quirks")  # so that what takes long is done in one process
 there = quirks.catalogue()
 quirks.catalogue = lambda: (replace(there[0], outcome="something else"), *there[1:])
 sys.argv = ["multiconv", "quirks", "--run", "--framework", "numpy"]
