@@ -84,7 +84,8 @@ class TorchBackend(Backend):
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
         conv = (F.conv1d, F.conv2d, F.conv3d)[g.ndim - 1]
-        stride, padding, dilation, groups = g.stride, tuple(before for before, _ in g.pads), g.dilation, g.groups
+        stride, dilation, groups = _fewest(g.stride), _fewest(g.dilation), g.groups
+        padding = _fewest([before for before, _ in g.pads])
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
             if x.is_cuda:
@@ -148,6 +149,11 @@ class TorchBackend(Backend):
 
     def devices(self) -> list[str]:
         return ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
+
+
+def _fewest(per_axis: Sequence[int]) -> int | tuple[int, ...]:
+    """One number where all axes have the same: torch reads a tuple more slowly."""
+    return per_axis[0] if len(set(per_axis)) == 1 else tuple(per_axis)
 
 
 @contextmanager

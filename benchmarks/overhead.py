@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROUNDS, CALLS = 200, 100
+ROUNDS, CALLS = 400, 200
 
 
 def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:

@@ -255,7 +255,7 @@ class Backend(abc.ABC):
         array([[[[19., 25.],
                  [37., 43.]]]])
         """
-        return self._call("cross_correlate", (x, w, bias), stride, padding, dilation, groups, layout)
+        return self._call("cross_correlate", x, w, bias, None, stride, padding, dilation, groups, layout)
 
     def convolve(
         self,
@@ -284,7 +284,7 @@ class Backend(abc.ABC):
         >>> mc.backend("numpy").convolve(x, w, padding="full")
         array([[[1., 2., 3., 0., 0.]]])
         """
-        return self._call("convolve", (x, w, bias), stride, padding, dilation, groups, layout)
+        return self._call("convolve", x, w, bias, None, stride, padding, dilation, groups, layout)
 
     def conv_transpose(
         self,
@@ -330,7 +330,7 @@ class Backend(abc.ABC):
         >>> mc.backend("numpy").conv_transpose(x, w, stride=2)
         array([[[  1.,  10., 102.,  20., 200.]]])
         """
-        return self._call("conv_transpose", (x, w, bias), stride, padding, dilation, groups, layout, output_padding)
+        return self._call("conv_transpose", x, w, bias, None, stride, padding, dilation, groups, layout, output_padding)
 
     def cross_correlate_vjp(
         self,
@@ -376,7 +376,7 @@ class Backend(abc.ABC):
         """
         return cast(
             "tuple[Array, Array, Array | None]",
-            self._call("cross_correlate_vjp", (x, w, bias, dy), stride, padding, dilation, groups, layout),
+            self._call("cross_correlate_vjp", x, w, bias, dy, stride, padding, dilation, groups, layout),
         )
 
     def layer(
@@ -498,7 +498,10 @@ class Backend(abc.ABC):
     def _call(
         self,
         operation: str,
-        arrays: tuple[Array, ...],
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        dy: Array | None,
         stride: Ints,
         padding: Padding,
         dilation: Ints,
@@ -507,17 +510,18 @@ class Backend(abc.ABC):
         output_padding: Ints = 0,
     ) -> Any:
         try:
-            x, w, *others = arrays
+            dtype = x.dtype
             # True == 1 == 1.0: what is not plainly an int is remembered by its repr, which tells them apart.
             key = (
                 operation,
                 x.__class__,
                 x.shape,
-                x.dtype,
+                dtype,
                 w.__class__,
                 w.shape,
-                w.dtype,
-                *[None if a is None else (a.__class__, a.shape, a.dtype) for a in others],
+                w.dtype is dtype or w.dtype,  # the same object, as a rule, and then not hashed again
+                bias if bias is None else (bias.__class__, bias.shape, bias.dtype),
+                dy if dy is None else (dy.__class__, dy.shape, dy.dtype),
                 stride if stride.__class__ is int else repr(stride),
                 padding if padding.__class__ is int else repr(padding),
                 dilation if dilation.__class__ is int else repr(dilation),
@@ -529,14 +533,18 @@ class Backend(abc.ABC):
         except (KeyError, TypeError, AttributeError, ValueError):
             pass
         else:
-            return function(*arrays)
+            if dy is not None:
+                return function(x, w, bias, dy)
+            return function(x, w) if bias is None else function(x, w, bias)
         spec = ConvSpec(stride, padding, dilation, groups, layout)
-        named = dict(zip(("x", "w", "bias", "dy"), arrays))
+        named = {"x": x, "w": w, "bias": bias}
+        if operation == "cross_correlate_vjp":
+            named["dy"] = dy
         dtype = self._check_arrays(**named)
         g = _resolve(operation, spec, named, output_padding)
         function = self._prepare(operation, g, dtype)
-        own = tuple(None if a is None else self.asarray(a) for a in arrays)
-        if all(a is b for a, b in zip(arrays, own)):
+        own = tuple(None if a is None else self.asarray(a) for a in named.values())
+        if all(a is b for a, b in zip(named.values(), own)):
             if len(self._ready) >= REMEMBERED:
                 self._ready.clear()
             self._ready[key] = function
@@ -571,7 +579,7 @@ class Backend(abc.ABC):
         if operation == "convolve":
             correlate = self.plan("cross_correlate", g, dtype)
             flip = self.stage(lambda w: self.flip(w, range(2, 2 + g.ndim)), dtype)
-            return lambda x, w, bias: correlate(x, flip(w), bias)
+            return lambda x, w, bias=None: correlate(x, flip(w), bias)
         forward = self._cross_correlate(g)
         if operation == "cross_correlate":
             return self.stage(forward, dtype)
@@ -648,14 +656,14 @@ class Backend(abc.ABC):
             return self.asarray(np.zeros(shape, dtype))
 
         if operation == "conv_transpose":
-            return lambda x, w, bias: zeros(g.x_shape)
+            return lambda x, w, bias=None: zeros(g.x_shape)
         if operation == "cross_correlate_vjp":
             return lambda x, w, bias, dy: (
                 zeros(g.x_shape),
                 zeros(g.w_shape),
                 None if bias is None else zeros((g.out_channels,)),
             )
-        return lambda x, w, bias: zeros(g.y_shape)
+        return lambda x, w, bias=None: zeros(g.y_shape)
 
     # ---- Refusals that concern arrays
 

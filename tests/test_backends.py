@@ -10,14 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv.drawing import DTYPES, draw_all, problems, seeded, specs, with_values
+from multiconv.drawing import DTYPES, SITUATIONS, draw_signatures, problems, seeded, with_values
 from multiconv.problem import DIRECTIONS, judge
 from multiconv.spec import LARGEST, ConvSpec
 
-POOL = [
-    (*shapes, DTYPES[i % 2], i % 4 < 2)
-    for i, shapes in enumerate(draw_all(specs(), max(24, settings().max_examples // 4), seed=0))
-]
+POOL = draw_signatures(max(len(SITUATIONS), settings().max_examples // 4), seed=0)
 EVERY_PROBLEM = given(problem=problems(POOL))
 
 

@@ -6,10 +6,11 @@ from math import prod
 
 import numpy as np
 import pytest
+from test_refusals import refusal
 
 from multiconv import oracle
 from multiconv.d2l import EXAMPLES
-from multiconv.errors import ConvError, UnsupportedError
+from multiconv.errors import UnsupportedError
 from multiconv.spec import ConvSpec
 
 OPERATIONS = ("corr2d", "corr2d_multi_in", "corr2d_multi_in_out")
@@ -96,19 +97,6 @@ def test_arrays_that_are_stored_oddly_are_as_good_as_any(backend, odd):
 # ---- What it refuses
 
 
-def refusal(five, refused, error=ConvError):
-    """The words in which all five refuse a call, which must be the same."""
-    said = set()
-    for name, backend in five.items():
-        with pytest.raises(ConvError) as caught:
-            refused(backend)
-        assert type(caught.value) is error
-        own = str(caught.value).replace(f" or an array of {name}", "")
-        said.add(own.replace(f"the {name} backend", "the backend"))
-    (words,) = said
-    return words
-
-
 @EVERY_OPERATION
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
@@ -152,10 +140,10 @@ def test_a_kernel_of_other_channels_than_the_image_is_refused(five, operation):
 
 
 @EVERY_OPERATION
-@pytest.mark.parametrize("dtype", ["float16", "int32", "uint8", "bool", "complex64", "object"])
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "complex64", "object"])
 def test_a_dtype_that_a_backend_does_not_compute_is_unsupported(five, operation, dtype):
     said = refusal(five, lambda backend: getattr(backend, operation)(*arguments(operation, dtype)), UnsupportedError)
-    assert said == f"X is {dtype}, which the backend does not compute: it has float32, float64"
+    assert said == f"X is {dtype}, which the backend does not compute: it has its dtypes"
 
 
 # ---- Its gradient
