@@ -41,6 +41,8 @@ def soak(names: list[str], rounds: Iterable[int], problems: int, dtypes: list[st
         for seed in todo:
             kinds = VALUES if values == "finite" else WITH_NONFINITE
             found = check(names, examples=problems, seed=seed, dtypes=dtypes, values=kinds, networks=False).asdict()
+            for backend in found["backends"]:
+                del backend["where"]  # which is of this machine only
             with log.open("a") as file:
                 file.write(json.dumps({"seed": seed, **what, **found}) + "\n")
             bar.update(task, advance=1, last=f"seed {seed}: {'agree' if found['agrees'] else 'DISAGREE'}")
