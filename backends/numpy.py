@@ -1,24 +1,42 @@
-"""NumPy: im2col and a matrix product, with gradients by hand."""
+"""NumPy: the algorithms of `multiconv.algorithms`, with gradients by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from multiconv.algorithms import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
 from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.errors import UnsupportedError
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.errors import ConvError, UnsupportedError
+from multiconv.spec import ConvSpec, Geometry, Ints, Padding, Shape
 
 
 class NumpyBackend(Backend):
-    """Convolution written for this project, vectorised; it needs nothing but NumPy."""
+    """Convolution written for this project, vectorised; it needs nothing but NumPy.
+
+    Parameters
+    ----------
+    algorithm : str
+        ``"direct"``: sums of products only; ``"fast"``: Winograd's algorithm and the FFT too, which round more; or the
+        name of one of `multiconv.algorithms.ALGORITHMS`, which refuses what it can't compute.
+
+    Raises
+    ------
+    ConvError
+        If there is no such algorithm; and in a call, if it can't compute what is asked for.
+    """
 
     name = "numpy"
     layouts = ("channels_first", "channels_last")
     empty_batch = True
+
+    def __init__(self, algorithm: str = "direct") -> None:
+        super().__init__()
+        if algorithm not in (*POLICIES, *ALGORITHMS):
+            raise ConvError(f"algorithm must be one of {', '.join((*POLICIES, *ALGORITHMS))}, not {algorithm!r}")
+        self._wanted = algorithm
 
     # ---- Arrays
 
@@ -63,10 +81,10 @@ class NumpyBackend(Backend):
         return Y
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
-        return CrossCorrelation(self, g)
+        return CrossCorrelation(g, self._wanted)
 
     def native_conv_transpose(self, g: Geometry) -> Operation:
-        forward = CrossCorrelation(self, g)
+        forward = CrossCorrelation(g, self._wanted)
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
             x = forward.input_gradient(y, w)
@@ -95,94 +113,65 @@ class NumpyBackend(Backend):
     def devices(self) -> list[str]:
         return ["cpu"]
 
+    # ---- Algorithms
 
-class CrossCorrelation:
-    """Cross-correlation of one geometry and its gradients, one image at a time to bound the memory.
+    def algorithm(
+        self,
+        x_shape: Shape,
+        w_shape: Shape,
+        direction: str = "forward",
+        *,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        layout: str | None = None,
+    ) -> str:
+        """The name of the algorithm that computes a direction for arrays of these shapes.
 
-    An image's windows, the columns of im2col, are a matrix for each group: C_in / groups * kernel rows, a column an
-    output. Then the output is ``w @ columns``, the kernel gradient ``dy @ columns.T``, and the input gradient ``w.T @
-    dy`` put back where the windows were.
-    """
+        Parameters
+        ----------
+        x_shape, w_shape : tuple of int
+            Of the arrays as `cross_correlate` takes them.
+        direction : str
+            ``"forward"``, ``"input gradient"`` or ``"kernel gradient"``.
+        stride, padding, dilation, groups, layout
+            As in `multiconv.ConvSpec`.
 
-    def __init__(self, backend: NumpyBackend, g: Geometry) -> None:
-        self._pad = backend.pad
-        self.g = g
-        self.rows = g.in_channels // g.groups * prod(g.kernel)
-        self.matrix = (g.groups, g.out_channels // g.groups, self.rows)
-        self.widths = ((0, 0), *g.pads)
-        self.no_copy = prod(g.kernel) == 1 and set(g.stride) == {1}
-        span = [(o - 1) * s + 1 for o, s in zip(g.out, g.stride)]
-        self.taps = [
-            (slice(None), *(slice(i * d, i * d + n, s) for i, d, n, s in zip(tap, g.dilation, span, g.stride)))
-            for tap in np.ndindex(*g.kernel)
-        ]
+        Raises
+        ------
+        ConvError
+            If these are not the shapes of a convolution, or the algorithm that this backend shall take can't do it.
 
-    def __call__(self, x: Array, w: Array, bias: Array | None = None) -> Array:
-        g = self.g
-        kernel = w.reshape(self.matrix)
-        y = np.empty((g.batch, g.groups, g.out_channels // g.groups, prod(g.out)), x.dtype)
-        for image, out in zip(self._channels_first(x), y):
-            np.matmul(kernel, self._columns(image), out=out)
-        y = y.reshape(g.batch, g.out_channels, *g.out)
-        if bias is not None:
-            y += bias.reshape(-1, *[1] * g.ndim)
-        return self._from_channels_first(y)
+        Examples
+        --------
+        >>> import multiconv as mc
+        >>> mc.backend("numpy").algorithm((8, 64, 56, 56), (64, 64, 3, 3), padding=1)
+        'im2col'
+        """
+        g = ConvSpec(stride, padding, dilation, groups, layout).resolve(x_shape, w_shape)
+        return choose(g.within_reach(), direction, self._wanted)
 
-    def input_gradient(self, dy: Array, w: Array) -> Array:
-        """dx = w.T @ dy, each row added back to the pixels that its tap of the kernel saw."""
-        g = self.g
-        kernel = w.reshape(self.matrix).transpose(0, 2, 1)
-        dx = np.empty((g.batch, g.in_channels, *g.size), dy.dtype)
-        inside = (slice(None), *(slice(before, before + n) for n, (before, _) in zip(g.size, g.pads)))
-        for image, out in zip(self._channels_first(dy), dx):
-            windows = kernel @ image.reshape(g.groups, -1, prod(g.out))
-            windows = windows.reshape(g.in_channels, prod(g.kernel), *g.out)
-            padded = np.zeros((g.in_channels, *g.padded), dy.dtype)
-            for tap, seen in enumerate(self.taps):
-                padded[seen] += windows[:, tap]
-            out[...] = padded[inside]
-        return self._from_channels_first(dx)
+    def normwise_constant(self, g: Geometry, direction: str, dtype: str) -> float | None:
+        """The constant c of `multiconv.bounds.normwise` that holds for a direction; None where sums are direct.
 
-    def kernel_gradient(self, x: Array, dy: Array) -> Array:
-        """dw = dy @ columns.T, summed over the images."""
-        g = self.g
-        dw = np.zeros(self.matrix, dy.dtype)
-        for image, dy_image in zip(self._channels_first(x), self._channels_first(dy)):
-            dw += dy_image.reshape(g.groups, -1, prod(g.out)) @ self._columns(image).transpose(0, 2, 1)
-        return dw.reshape(g.w_shape)
+        Parameters
+        ----------
+        g : Geometry
+        direction : str
+            One of `multiconv.problem.DIRECTIONS`.
+        dtype : str
 
-    def bias_gradient(self, dy: Array) -> Array:
-        """dbias = dy summed over everything but the channels."""
-        return self._channels_first(dy).sum(axis=(0, *range(2, 2 + self.g.ndim)))
-
-    def along_channels(self, bias: Array) -> Array:
-        """The bias in a shape that broadcasts over the spatial axes of the geometry's layout."""
-        return bias if self.g.channels_last else bias.reshape(-1, *[1] * self.g.ndim)
-
-    def _columns(self, image: Array) -> Array:
-        """The windows of a (C_in, \\*spatial) image as (groups, C_in / groups * kernel, out)."""
-        g = self.g
-        padded = self._pad(image, self.widths)
-        if self.no_copy:
-            return padded.reshape(g.groups, self.rows, -1)
-        channel, *steps = padded.strides
-        windows = np.lib.stride_tricks.as_strided(
-            padded,
-            (g.in_channels, *g.kernel, *g.out),
-            (
-                channel,
-                *(d * step for d, step in zip(g.dilation, steps)),
-                *(s * step for s, step in zip(g.stride, steps)),
-            ),
-            writeable=False,
-        )
-        return windows.reshape(g.groups, self.rows, -1)
-
-    def _channels_first(self, array: Array) -> Array:
-        return np.moveaxis(array, -1, 1) if self.g.channels_last else array
-
-    def _from_channels_first(self, array: Array) -> Array:
-        return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if self.g.channels_last else array
+        Examples
+        --------
+        >>> import multiconv as mc
+        >>> g = mc.ConvSpec(padding=1).resolve((8, 64, 56, 56), (64, 64, 3, 3))
+        >>> mc.backend("numpy").normwise_constant(g, "forward", "float32") is None
+        True
+        >>> mc.backend("numpy", algorithm="fast").normwise_constant(g, "forward", "float32") > 1
+        True
+        """
+        return normwise_constant(g.within_reach(), direction, self._wanted, dtype)
 
 
 class Conv:

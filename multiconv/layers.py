@@ -1,12 +1,14 @@
-"""The convolution layers of well-known networks: real shapes to check and to time.
+"""The convolution layers of well-known networks and benchmarks: real shapes to check and to time.
 
-They lie in ``data/layers.json``, each network with its source. A shape that a network has several times is one layer
-with a `count`, under the name of its first.
+Networks lie in ``data/layers.json``, benchmarks' lists in ``data/layer_sets.json``, each with its source. A shape that
+comes several times is one layer with a `count`, under the name of its first.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -15,6 +17,18 @@ from typing import Any
 
 from multiconv.errors import ConvError
 from multiconv.spec import ConvSpec, Geometry, Ints, Padding
+
+LAPTOP_SOURCE = "One layer of each kind from the other sets; chosen for multiconv."
+LAPTOP = (
+    ("resnet50", "conv1"),
+    ("resnet50", "conv2_1/2"),
+    ("resnet50", "conv4_1/3"),
+    ("vgg19", "conv4_2"),
+    ("mobilenet_v1", "conv4/dw"),
+    ("single_channel", "mb1ic1ih512oc1oh512kh11ph5"),
+)
+ENTRY = re.compile(r"([a-z]+)(\d+)")
+SHAPES = ("x", "w", "stride", "padding", "dilation", "groups")
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,10 @@ class Layer:
         As in `multiconv.ConvSpec`.
     bias : bool
         Whether the layer has a bias.
+    dilation
+        As in `multiconv.ConvSpec`.
+    batch : int
+        The images that its source gives it; 1 where the source leaves it open.
 
     Examples
     --------
@@ -55,6 +73,8 @@ class Layer:
     padding: Padding = 0
     groups: int = 1
     bias: bool = False
+    dilation: Ints = 1
+    batch: int = 1
 
     @property
     def spec(self) -> ConvSpec:
@@ -65,10 +85,10 @@ class Layer:
         >>> layers("mobilenet_v1")[1].spec
         ConvSpec(stride=1, padding=1, dilation=1, groups=32, layout=None)
         """
-        return ConvSpec(self.stride, self.padding, groups=self.groups)
+        return ConvSpec(self.stride, self.padding, self.dilation, self.groups)
 
-    def geometry(self, batch: int = 1) -> Geometry:
-        """The layer's convolution of this many images.
+    def geometry(self, batch: int | None = None) -> Geometry:
+        """The layer's convolution of this many images, by default as many as its source gives it.
 
         Raises
         ------
@@ -83,13 +103,14 @@ class Layer:
         """
         spec = self.spec
         w_shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
-        return spec.resolve((batch, self.in_channels, *self.size), w_shape)
+        images = self.batch if batch is None else batch
+        return spec.resolve((images, self.in_channels, *self.size), w_shape)
 
     def reduced(self, products: int) -> Layer:
         """The same layer with an input as much smaller as it takes for so few multiplications an image.
 
         Each axis keeps its parity and its remainder by the stride, so that the last window ends as far from the border
-        as it did, and does not get smaller than the kernel.
+        as it did, and does not get smaller than what the kernel spans.
 
         Parameters
         ----------
@@ -110,12 +131,11 @@ class Layer:
         >>> small.size, small.geometry().products
         ((20, 20), 940800)
         """
-        strides, _ = self.spec.each(2)
+        strides, dilations = self.spec.each(2)
+        extent = [(k - 1) * d + 1 for k, d in zip(self.kernel, dilations)]
         layer = self
         while layer.geometry().products > products:
-            height, width = (
-                n - lcm(2, s) if n - lcm(2, s) >= k else n for n, k, s in zip(layer.size, self.kernel, strides)
-            )
+            height, width = (n - lcm(2, s) if n - lcm(2, s) >= e else n for n, e, s in zip(layer.size, extent, strides))
             if (height, width) == layer.size:
                 break
             layer = replace(layer, size=(height, width))
@@ -167,6 +187,216 @@ def source(network: str) -> str:
     """
     text: str = _networks()[_known(network)]["source"]
     return text
+
+
+@dataclass(frozen=True)
+class LayerSet:
+    """Layers that are timed together.
+
+    Attributes
+    ----------
+    name : str
+    source : str
+        Where they are from.
+    layers : tuple of Layer
+    """
+
+    name: str
+    source: str
+    layers: tuple[Layer, ...]
+
+
+def layer_sets() -> list[str]:
+    """The names of all sets of layers, the networks among them.
+
+    Examples
+    --------
+    >>> layer_sets()
+    ['resnet50', 'vgg19', 'mobilenet_v1', 'convnet_benchmarks', 'single_channel', 'deepbench_training', ...]
+    """
+    return [*networks(), *_layer_sets(), "laptop"]
+
+
+def layer_set(name: str) -> LayerSet:
+    """A set of layers by name.
+
+    Raises
+    ------
+    ConvError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> [layer.kernel for layer in layer_set("single_channel").layers]
+    [(3, 3), (11, 11), (31, 31)]
+    >>> sum(layer.count for layer in layer_set("deepbench_training").layers)
+    94
+    """
+    if name in networks():
+        return LayerSet(name, source(name), layers(name))
+    if name == "laptop":
+        return LayerSet(name, LAPTOP_SOURCE, tuple(_named(*chosen) for chosen in LAPTOP))
+    if name not in _layer_sets():
+        raise ConvError(f"the set of layers must be one of {', '.join(layer_sets())}, not {name!r}")
+    entry = _layer_sets()[name]
+    counts = Counter(entry["layers"])
+    chosen = (replace(parse_layer(text), network=name, count=count) for text, count in counts.items())
+    return LayerSet(name, entry["source"], tuple(chosen))
+
+
+def parse_layer(text: str) -> Layer:
+    """A layer from a benchdnn descriptor, from shapes and options, or by the names of its set and itself.
+
+    In a descriptor a missing width is as the height, what ``oh`` takes beyond the padding is padded after the image,
+    and ``dh`` counts the pixels between taps. The batch is 2 where it is missing.
+
+    Parameters
+    ----------
+    text : str
+        ``"mb1ic64ih56oc64oh56kh3ph1"``, ``"x=1,64,56,56 w=64,64,3,3 stride=1 padding=1 dilation=1 groups=1"`` or
+        ``"resnet50 conv2_1/2"``.
+
+    Raises
+    ------
+    ConvError
+        If it is none of these, or no convolution with two spatial axes.
+
+    References
+    ----------
+    oneDNN, tests/benchdnn/doc/driver_conv.md and knobs_desc.md; the defaults are those of tests/benchdnn/conv.
+
+    Examples
+    --------
+    >>> layer = parse_layer("mb1ic64ih56oc64oh28kh3sh2ph0")
+    >>> layer.size, layer.stride, layer.padding
+    ((56, 56), (2, 2), ((0, 1), (0, 1)))
+    >>> parse_layer("x=8,3,224,224 w=64,3,7,7 stride=2 padding=3").geometry().y_shape
+    (8, 64, 112, 112)
+    >>> parse_layer("resnet50 conv2_1/2").out_channels
+    64
+    """
+    if "=" in text:
+        layer = _from_shapes(text)
+    elif " " in text.strip():
+        layer = _named(*text.split(maxsplit=1))
+    else:
+        layer = _from_descriptor(text)
+    layer.geometry()
+    return layer
+
+
+def descriptor(layer: Layer, batch: int | None = None) -> str:
+    """The layer as a benchdnn descriptor, square where it can be.
+
+    Examples
+    --------
+    >>> descriptor(parse_layer("resnet50 conv1"))
+    'mb1ic3ih224oc64oh112kh7sh2ph3'
+    >>> descriptor(parse_layer("mobilenet_v1 conv2/dw"), batch=8)
+    'g32mb8ic32ih112oc32oh112kh3ph1'
+    """
+    g = layer.geometry(batch)
+    along = {
+        "i": g.size,
+        "o": g.out,
+        "k": g.kernel,
+        "s": g.stride,
+        "p": tuple(before for before, _ in g.pads),
+        "d": tuple(d - 1 for d in g.dilation),
+    }
+    square = all(height == width for height, width in along.values())
+    parts = {
+        what: "".join(f"{what}{axis}{n}" for axis, n in zip("h" if square else "hw", sizes))
+        for what, sizes in along.items()
+        if what in "iokp" or set(sizes) != {1 if what == "s" else 0}
+    }
+    groups = f"g{g.groups}" if g.groups > 1 else ""
+    rest = "".join(text for what, text in parts.items() if what not in "io")
+    return f"{groups}mb{g.batch}ic{g.in_channels}{parts['i']}oc{g.out_channels}{parts['o']}{rest}"
+
+
+def _named(of: str, name: str) -> Layer:
+    found = [layer for layer in layer_set(of).layers if layer.name == name]
+    if not found:
+        names = ", ".join(layer.name for layer in layer_set(of).layers)
+        raise ConvError(f"{of} has no layer {name!r}: its layers are {names}")
+    return found[0]
+
+
+def _from_shapes(text: str) -> Layer:
+    options: dict[str, Any] = {}
+    for word in text.split():
+        name, _, value = word.partition("=")
+        if name not in SHAPES or not value:
+            raise ConvError(f"a layer is given as {' '.join(f'{s}=...' for s in SHAPES)}, without {word!r}")
+        numbers = value.split(",")
+        if not all(n.isdecimal() for n in numbers):
+            if name != "padding":
+                raise ConvError(f"{name} of a layer must be ints, not {value!r}")
+            options[name] = value
+        else:
+            options[name] = tuple(map(int, numbers)) if name in "xw" or len(numbers) > 1 else int(numbers[0])
+    x, w = options.pop("x", ()), options.pop("w", ())
+    if len(x) != 4 or len(w) != 4:
+        raise ConvError(f"a layer has x=N,C_in,H,W and w=C_out,C_in/groups,H,W, but {text!r} has x={x} and w={w}")
+    layer = Layer(text, "", 1, x[1], w[0], x[2:], w[2:], batch=x[0], **options)
+    layer.spec.resolve(x, w)
+    return layer
+
+
+def _from_descriptor(text: str) -> Layer:
+    """By the rules of benchdnn's str2desc."""
+    body, _, _ = text.partition("n") if 'n"' in text else (text, "", "")
+    body = body.replace("_", "")
+    entries = {what: int(number) for what, number in ENTRY.findall(body)}
+    known = {"g", "mb", "ic", "oc"} | {what + axis for what in "iokspd" for axis in "hw"}
+    if "".join(f"{a}{b}" for a, b in ENTRY.findall(body)) != body or not {"ic", "oc", "ih", "kh"} <= set(entries):
+        raise ConvError(f"a layer's descriptor is written as mb1ic64ih56oc64oh56kh3ph1, not as {text!r}")
+    if not set(entries) <= known:
+        strange = ", ".join(sorted(set(entries) - known))
+        raise ConvError(f"a layer's descriptor has two spatial axes, h and w, but {text!r} has {strange}")
+
+    def along(axis: str) -> tuple[int, int, int, int, tuple[int, int]]:
+        """Size, kernel, stride, dilation and pads."""
+        n, k, s, d = (
+            entries.get(what + axis, entries.get(what + "h", default)) for what, default in zip("iksd", (0, 0, 1, 0))
+        )
+        extent = (k - 1) * (d + 1) + 1
+        out = entries.get("o" + axis, entries.get("oh"))
+        before = entries.get("p" + axis, entries.get("ph"))
+        if out is None:
+            before = before or 0
+            return n, k, s, d + 1, (before, before)
+        total = (out - 1) * s - n + extent
+        before = max(total // 2, 0) if before is None else before
+        enough = (n + 2 * before - extent) // s + 1 == out
+        return n, k, s, d + 1, (before, before if enough else max(total - before, 0))
+
+    height, width = along("h"), along("w")
+    layer = Layer(
+        body,
+        "",
+        1,
+        entries["ic"],
+        entries["oc"],
+        size=(height[0], width[0]),
+        kernel=(height[1], width[1]),
+        stride=(height[2], width[2]),
+        padding=(height[4], width[4]),
+        groups=entries.get("g", 1),
+        dilation=(height[3], width[3]),
+        batch=entries.get("mb", 2),
+    )
+    wanted = tuple(entries.get("o" + axis, entries.get("oh", out)) for axis, out in zip("hw", layer.geometry().out))
+    if layer.geometry().out != wanted:
+        raise ConvError(f"{text!r} says an output of {wanted}, but what it describes comes to {layer.geometry().out}")
+    return layer
+
+
+@cache
+def _layer_sets() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(files("multiconv.data").joinpath("layer_sets.json").read_text(encoding="utf-8"))
+    return data
 
 
 def _known(network: str) -> str:

@@ -15,9 +15,10 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiconv.errors import BackendUnavailable
+from multiconv.errors import BackendUnavailable, ConvError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
     from multiconv.backend import Backend
@@ -87,7 +88,7 @@ def names() -> list[str]:
     return [n for n in ORDER if n in found] + sorted(set(found) - set(ORDER))
 
 
-def backend(name: str, *, worker: bool = False, timeout: float | None = None) -> Backend:
+def backend(name: str, *, worker: bool = False, timeout: float | None = None, **options: Any) -> Backend:
     """A backend by name.
 
     It runs in this process if its framework can be imported here, else in a worker in an environment of its own
@@ -103,6 +104,8 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None) ->
         Whether it shall run in a worker even if it could run in this process.
     timeout : float, optional
         Seconds that a call in a worker may take; 300 by default.
+    **options
+        What the backend's own class takes, such as ``algorithm="im2col"`` for NumPy; only in this process.
 
     Returns
     -------
@@ -112,11 +115,15 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None) ->
     ------
     BackendUnavailable
         If it can't be had. The message says why and what to type.
+    ConvError
+        If the backend has an option of this name, but not this value for it.
 
     Examples
     --------
     >>> backend("numpy").name
     'numpy'
+    >>> backend("numpy", algorithm="im2col") is backend("numpy", algorithm="im2col")
+    True
     >>> backend("caffe")
     Traceback (most recent call last):
     multiconv.errors.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, ...
@@ -127,7 +134,9 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None) ->
         raise BackendUnavailable(f"timeout must be a number of seconds above 0, not {timeout!r}")
     place = locate(name)
     if place.here and not worker:
-        return _in_process(name.partition("@")[0])
+        return _in_process(name.partition("@")[0], *sorted(options.items()))
+    if options:
+        raise BackendUnavailable(f"{name} would run in a worker, which takes no options, but was given {options}")
     return _in_worker(name.partition("@")[0], place.python, timeout)
 
 
@@ -259,15 +268,28 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 
 @cache
-def _in_process(name: str) -> Backend:
+def _in_process(name: str, *options: tuple[str, Any]) -> Backend:
     try:
-        made: Backend = _entry_points()[name].load()()
+        loaded = _entry_points()[name].load()
+        made: Backend = loaded() if not options else _with_options(name, loaded, dict(options))
+    except (BackendUnavailable, ConvError):
+        raise
     except Exception as error:
         raise BackendUnavailable(
             f"{name} can't be loaded in {sys.executable}: {type(error).__name__}: {error}; "
             f"give it an environment of its own with: {install_command(name)}, or name one: {name}@/path/to/python"
         ) from error
     return made
+
+
+def _with_options(name: str, backend_class: Callable[..., Backend], options: dict[str, Any]) -> Backend:
+    import inspect
+
+    try:
+        inspect.signature(backend_class).bind(**options)
+    except TypeError as error:
+        raise BackendUnavailable(f"{name} does not take the options {options}: {error}") from None
+    return backend_class(**options)
 
 
 @cache

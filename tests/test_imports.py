@@ -18,7 +18,10 @@ BACKENDS = Path(find_spec("multiconv.backends").origin).parent
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "tensorflow", "keras", "mxnet"}
 
 # Sent to another Python, such as MXNet's, which has a framework and NumPy and nothing else.
-SENT = ["__init__", "errors", "dtypes", "spec", "backend", "wire", "serve", "registry"]
+SENT = [
+    *("__init__", "errors", "dtypes", "spec", "bounds", "direct", "fast", "algorithms", "backend", "wire", "serve"),
+    "registry",
+]
 FRAMEWORK_OF = {
     "numpy": set(),
     "torch": {"torch"},
@@ -76,7 +79,7 @@ def strangers(path):
 
 @pytest.mark.parametrize("module", SENT)
 def test_what_is_sent_to_another_python_imports_the_standard_library_and_numpy_only(module):
-    assert strangers(PACKAGE / f"{module}.py") == ({"ml_dtypes"} if module == "dtypes" else set())
+    assert strangers(PACKAGE / f"{module}.py") == ({"ml_dtypes"} if module in ("dtypes", "bounds") else set())
 
 
 def test_ml_dtypes_is_imported_only_for_bfloat16():
@@ -95,6 +98,7 @@ def test_a_backend_knows_its_own_framework_only(name):
     path = BACKENDS / f"{name}.py"
     assert strangers(path) == FRAMEWORK_OF[name]
     assert {module for module in imports(path) if module.startswith("multiconv")} <= {
+        "multiconv.algorithms",
         "multiconv.backend",
         "multiconv.dtypes",
         "multiconv.errors",

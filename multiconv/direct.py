@@ -1,0 +1,477 @@
+"""Cross-correlation by direct sums, in NumPy: each output is the sum of its products, in some order.
+
+So each algorithm here is exact where integers are, and within `multiconv.bounds.componentwise` elsewhere. They differ
+in how the sums become matrix products, and in what they copy for that:
+
+- `Matmul`: a kernel of one pixel; nothing is copied;
+- `Im2col`: any convolution; each pixel is copied for each output that sees it;
+- `Depthwise`: one channel a group, in two dimensions; each pixel is copied once for each column of the kernel;
+- `Toeplitz`: one channel, in two dimensions; each pixel is copied a few times, and zeros are multiplied too.
+
+Arrays are channels first and may be views: input and output of a geometry in either layout. An algorithm writes into
+the result that it is given. Temporary arrays are bounded however large the image is: some tens of megabytes, or what a
+single output sees if that is more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from multiconv.spec import Geometry, Shape
+
+Array = Any
+Slices = tuple[slice, ...]
+
+TILE = 2**22
+"""The most elements that a temporary array has."""
+IN_CACHE = 2**17
+"""How many elements a block of `Depthwise` has."""
+COLUMNS = 1024
+"""How many outputs a tile of `Im2col` has, so that packing the kernel for each tile costs little."""
+BLOCK = 8
+"""How many outputs, along either axis, `Toeplitz` has in a row of its matrix."""
+
+
+class Box(NamedTuple):
+    """The pixels of an image, with padding, that a box of outputs sees.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        How many pixels along each axis.
+    seen : tuple of slice
+        Those of the image.
+    at : tuple of slice
+        Where they lie in the box; around them is padding.
+    padded : bool
+    """
+
+    shape: Shape
+    seen: Slices
+    at: Slices
+    padded: bool
+
+
+class Tile(NamedTuple):
+    """Outputs that are computed together: a run of the flattened outputs, and a box of theirs."""
+
+    run: slice
+    first: Shape
+    shape: Shape
+    box: Box
+
+
+def box_of(g: Geometry, first: Shape, shape: Shape) -> Box:
+    """The pixels that a box of outputs sees. Where a padding is negative, the image is cut.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> g = ConvSpec(padding=1).resolve((1, 1, 5), (1, 1, 3))
+    >>> box_of(g, (0,), (2,))
+    Box(shape=(4,), seen=(slice(0, 3, None),), at=(slice(1, 4, None),), padded=True)
+    """
+    pixels = tuple((n - 1) * s + e for n, s, e in zip(shape, g.stride, g.extent))
+    begin = [f * s - before for f, s, (before, _) in zip(first, g.stride, g.pads)]
+    inside = [(max(b, 0), min(b + p, n)) for b, p, n in zip(begin, pixels, g.size)]
+    seen = tuple(slice(lo, max(lo, hi)) for lo, hi in inside)
+    at = tuple(slice(s.start - b, s.stop - b) if s.start < s.stop else slice(0) for s, b in zip(seen, begin))
+    return Box(pixels, seen, at, any(a.stop - a.start < p for a, p in zip(at, pixels)))
+
+
+def tiles(g: Geometry, limit: int) -> list[Tile]:
+    """The outputs of an image in boxes whose columns, with the pixels they see, have at most `limit` elements.
+
+    The first axis is cut first, and the next where one of the first is still too much, so that a box is always a run
+    of the flattened outputs. A single output is not cut.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> g = ConvSpec().resolve((1, 1, 8, 8), (1, 1, 3, 3))
+    >>> [tile.run for tile in tiles(g, 250)]
+    [slice(0, 18, None), slice(18, 36, None)]
+    """
+    shape = list(g.out)
+
+    def elements() -> int:
+        return g.in_channels * (prod(g.kernel) * prod(shape) + prod(box_of(g, (0,) * g.ndim, tuple(shape)).shape))
+
+    for axis in range(g.ndim):
+        while shape[axis] > 1 and elements() > limit:
+            shape[axis] = -(-shape[axis] // 2)
+    made, end = [], 0
+    for first in product(*(range(0, n, step) for n, step in zip(g.out, shape))):
+        size = tuple(min(step, n - f) for step, n, f in zip(shape, g.out, first))
+        made.append(Tile(slice(end, end + prod(size)), first, size, box_of(g, first, size)))
+        end += prod(size)
+    return made
+
+
+def windows(box: Array, g: Geometry, shape: Shape) -> Array:
+    """A view (\\*leading, \\*kernel, \\*outputs) of images (\\*leading, \\*pixels): what each tap of the kernel sees.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> windows(np.arange(4.0), ConvSpec().resolve((1, 1, 4), (1, 1, 2)), (3,))
+    array([[0., 1., 2.],
+           [1., 2., 3.]])
+    """
+    leading, steps = box.strides[: -g.ndim], box.strides[-g.ndim :]
+    taps = [d * step for d, step in zip(g.dilation, steps)]
+    outputs = [s * step for s, step in zip(g.stride, steps)]
+    all_shape, all_strides = (*box.shape[: -g.ndim], *g.kernel, *shape), (*leading, *taps, *outputs)
+    if box.flags.c_contiguous:  # as_strided takes longer than the convolution of a small image
+        return np.ndarray(all_shape, box.dtype, box, 0, all_strides)
+    return np.lib.stride_tricks.as_strided(box, all_shape, all_strides, writeable=False)
+
+
+class Matmul:
+    """A kernel of one pixel, stride 1, no padding: the product of the kernel and each image, both as they lie.
+
+    ``C_in / groups * C_out`` products a pixel, and no copy.
+    """
+
+    needs = "a kernel of one pixel, stride 1 and no padding"
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        return prod(g.kernel) == 1 and set(g.stride) == {1} and not any(map(any, g.pads))
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.matrix = (g.groups, g.out_channels // g.groups, g.in_channels // g.groups)
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        np.matmul(w.reshape(self.matrix), self._grouped(x), out=self._grouped(y))
+
+    def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
+        """Write dy @ x.T, summed over the images, into dw."""
+        dw = dw.reshape(self.matrix)
+        for number, (image, dy_image) in enumerate(zip(self._grouped(x), self._grouped(dy))):
+            add_product(dy_image, image.swapaxes(1, 2), dw, first=number == 0)
+
+    def _grouped(self, array: Array) -> Array:
+        return grouped(array, self.g.groups)
+
+
+class Im2col:
+    """The windows of a tile of outputs as the columns of a matrix; then the output is ``w @ columns``.
+
+    ``C_in / groups * C_out * prod(kernel)`` products an output, and ``C_in * prod(kernel)`` elements copied. The kernel
+    gradient is ``dy @ columns.T``, and the input gradient ``w.T @ dy``, each row of it added to the pixels that its tap
+    of the kernel saw (col2im).
+    """
+
+    needs = "nothing"
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        return True
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.rows = g.in_channels // g.groups * prod(g.kernel)
+        self.matrix = (g.groups, g.out_channels // g.groups, self.rows)
+        limit = min(max(4 * IN_CACHE, g.in_channels * prod(g.kernel) * COLUMNS), TILE)
+        self.tiles = tiles(g, limit)
+        largest = self.tiles[0]
+        elements = g.in_channels * (prod(g.kernel) * prod(largest.shape) + prod(largest.box.shape))
+        together = limit // (elements + g.out_channels * prod(largest.shape))
+        self.images = max(1, min(g.batch, together))
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g = self.g
+        kernel, y = contiguous(w, self.matrix), grouped(y, g.groups)
+        for tile in self.tiles:
+            columns = np.empty((self.images, g.in_channels, *g.kernel, *tile.shape), x.dtype)
+            matrix = columns.reshape(self.images, g.groups, self.rows, -1)
+            for some, seen in self._seen(x, tile):
+                count = len(seen)
+                columns[:count] = seen
+                np.matmul(kernel, matrix[:count], out=y[some, ..., tile.run])
+
+    def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
+        """Write dy @ columns.T, summed over the images, into dw."""
+        g = self.g
+        dy, dw = grouped(dy, g.groups), dw.reshape(self.matrix)
+        first = True
+        for tile in self.tiles:
+            for some, seen in self._seen(x, tile):
+                columns = np.moveaxis(seen, 0, 1 + g.ndim).reshape(g.groups, self.rows, -1)
+                outputs = np.moveaxis(dy[some, ..., tile.run], 0, 2).reshape(g.groups, -1, columns.shape[2])
+                add_product(outputs, columns.swapaxes(1, 2), dw, first=first)
+                first = False
+
+    def input_gradient(self, dy: Array, w: Array, dx: Array) -> None:
+        """Write w.T @ dy, each row added to the pixels that its tap saw, into dx."""
+        g = self.g
+        kernel, dy = contiguous(w, self.matrix).swapaxes(1, 2), grouped(dy, g.groups)
+        dx[...] = 0
+        for tile in self.tiles:
+            taps = list(self._taps(tile))
+            for begin in range(0, g.batch, self.images):
+                some = slice(begin, begin + self.images)
+                seen = np.matmul(kernel, dy[some, ..., tile.run])
+                seen = seen.reshape(len(seen), g.in_channels, prod(g.kernel), *tile.shape)
+                for tap, (pixels, outputs) in enumerate(taps):
+                    dx[(some, slice(None), *pixels)] += seen[(slice(None), slice(None), tap, *outputs)]
+
+    def _seen(self, x: Array, tile: Tile) -> Iterator[tuple[slice, Array]]:
+        """Some images at a time, what each tap of the kernel sees of them: (images, C_in, \\*kernel, \\*outputs)."""
+        g, (shape, seen, at, padded) = self.g, tile.box
+        whole = (slice(None), slice(None))
+        box = np.zeros((self.images, g.in_channels, *shape), x.dtype) if padded else None
+        for begin in range(0, g.batch, self.images):
+            some = slice(begin, begin + self.images)
+            images = x[(some, slice(None), *seen)]
+            if box is not None:
+                box[: len(images)][whole + at] = images
+                images = box[: len(images)]
+            yield some, windows(images, g, tile.shape)
+
+    def _taps(self, tile: Tile) -> Iterator[tuple[Slices, Slices]]:
+        """For each tap of the kernel the pixels that it sees, and the outputs, within the tile, that see them."""
+        g = self.g
+        for tap in np.ndindex(*g.kernel):
+            both = [
+                pixels_seen(n, size, s, f * s + t * d - before)
+                for t, f, n, size, s, d, (before, _) in zip(
+                    tap, tile.first, tile.shape, g.size, g.stride, g.dilation, g.pads
+                )
+            ]
+            yield tuple(pixels for pixels, _ in both), tuple(outputs for _, outputs in both)
+
+
+class Depthwise:
+    """One channel a group, in two dimensions: for each row of the kernel, a product with shifted copies of the channel.
+
+    A channel is copied once for each column of the kernel, moved by as many pixels. Then the outputs of a row of the
+    kernel are one product of its taps and of these copies, from that row on: ``C_out * prod(kernel)`` products an
+    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks that stay in the cache.
+    """
+
+    needs = "two spatial axes, one input channel a group, and channels that are not too large"
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        if g.ndim != 2 or g.in_channels != g.groups:
+            return False
+        copies = g.kernel[1] * prod(g.padded) // g.stride[1]
+        return copies + 2 * g.out_channels // g.groups * prod(g.out) <= TILE
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        (k, self.width), (s, _), (d, _) = g.kernel, g.stride, g.dilation
+        self.many = g.out_channels // g.groups
+        self.matrix = (g.groups, self.many, *g.kernel)
+        self.rows = g.out[0] + (g.extent[0] - 1) // s
+        # Row i of the kernel sees every s-th row of the input, from i * d on.
+        self.starts = [(i * d % s, i * d // s * g.out[1]) for i in range(k)]
+        self.outputs = prod(g.out)
+        copies = self.width * s * self.rows * g.out[1]
+        self.block = max(1, min(g.groups, IN_CACHE // (copies + 2 * self.many * self.outputs)))
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g, kernel = self.g, contiguous(w, self.matrix)
+        y = y.reshape(g.batch, g.groups, self.many, *g.out)
+        total = np.empty((self.block, self.many, self.outputs), x.dtype)
+        part = np.empty_like(total)
+        for number, some, rows in self._copies(x):
+            count = len(rows[0])
+            for i, seen in enumerate(rows):
+                np.matmul(kernel[some, :, i], seen, out=(part if i else total)[:count])
+                if i:
+                    total += part
+            y[number, some] = total[:count].reshape(count, self.many, *g.out)
+
+    def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
+        """Write the products of dy and the copies, summed over the images, into dw."""
+        dw = dw.reshape(self.matrix)
+        dw[...] = 0
+        dy = dy.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
+        for number, some, rows in self._copies(x):
+            for i, seen in enumerate(rows):
+                dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
+
+    def _copies(self, x: Array) -> Iterator[tuple[int, slice, list[Array]]]:
+        """For each image and block of channels what each row of the kernel sees: (channels, kernel width, outputs)."""
+        g = self.g
+        (h, width), s, (before, left) = g.size, g.stride, (pads[0] for pads in g.pads)
+        copies = np.zeros((self.block, self.width, s[0], self.rows, g.out[1]), x.dtype)
+        flat = copies.reshape(self.block, self.width, s[0], -1)
+        seen = [flat[:, :, phase, start : start + self.outputs] for phase, start in self.starts]
+        down = [pixels_seen(self.rows, h, s[0], phase - before) for phase in range(s[0])]
+        right = [pixels_seen(g.out[1], width, s[1], j * g.dilation[1] - left) for j in range(self.width)]
+        moves = [
+            ((slice(None), j, phase, to_row, to_column), (row, column))
+            for phase, (row, to_row) in enumerate(down)
+            for j, (column, to_column) in enumerate(right)
+        ]
+        for number in range(g.batch):
+            for begin in range(0, g.groups, self.block):
+                some = slice(begin, min(begin + self.block, g.groups))
+                count = some.stop - begin
+                for to, (row, column) in moves:
+                    copies[:count][to] = x[number, some, row, column]
+                yield number, some, [rows[:count] for rows in seen]
+
+
+class Toeplitz:
+    """One channel, stride 1, in two dimensions: a product with a Toeplitz matrix of the kernel.
+
+    A row of the left matrix is a square of pixels, a row of the product the `BLOCK` by `BLOCK` outputs that see nothing
+    else. The matrix between them has a copy of the kernel in each column, moved by a pixel, and else zeros:
+    ``((BLOCK + k - 1) / k)^2`` times the products that there are, but ``(BLOCK + k - 1)^2 / BLOCK^2`` elements copied
+    an output in place of ``k^2``. The kernel gradient is that of the matrix, summed along its diagonals.
+
+    A zero times what is not finite is NaN where there should be nothing: then `Im2col` does it once more.
+    """
+
+    needs = "two spatial axes, one input channel, stride 1, dilation 1, and a kernel that is not too large"
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        if g.ndim != 2 or g.in_channels != 1 or {*g.stride, *g.dilation} != {1}:
+            return False
+        square = (BLOCK + g.kernel[0] - 1) * (BLOCK + g.kernel[1] - 1)
+        return square * max(2 * g.out_channels * BLOCK**2, 4 * -(-g.out[1] // BLOCK)) <= TILE
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.square = (BLOCK + g.kernel[0] - 1, BLOCK + g.kernel[1] - 1)
+        self.across = -(-g.out[1] // BLOCK)
+        down = -(-g.out[0] // BLOCK)
+        self.down = max(1, min(down, TILE // 4 // (self.across * prod(self.square))))
+        self.rows = range(0, g.out[0], self.down * BLOCK)
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g = self.g
+        matrix = np.zeros((*self.square, g.out_channels, BLOCK, BLOCK), x.dtype)
+        self._diagonals(matrix)[...] = w.reshape(1, 1, g.out_channels, *g.kernel)
+        matrix = matrix.reshape(prod(self.square), -1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for number, row, squares in self._squares(x):
+                blocks = squares @ matrix
+                if not np.isfinite(blocks.sum()):
+                    break
+                blocks = blocks.reshape(-1, self.across, g.out_channels, BLOCK, BLOCK).transpose(2, 0, 3, 1, 4)
+                image = blocks.reshape(g.out_channels, -1, self.across * BLOCK)
+                into = y[number, :, row : row + self.down * BLOCK]
+                into[...] = image[:, : into.shape[1], : g.out[1]]
+            else:
+                return
+        Im2col(g).forward(x, w, y)
+
+    def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
+        """Write the gradient of the matrix, summed along its diagonals, into dw."""
+        g = self.g
+        matrix = np.zeros((prod(self.square), g.out_channels * BLOCK * BLOCK), x.dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for number, row, squares in self._squares(x):
+                seen = dy[number, :, row : row + self.down * BLOCK]
+                image = np.zeros((g.out_channels, len(squares) // self.across * BLOCK, self.across * BLOCK), x.dtype)
+                image[:, : seen.shape[1], : g.out[1]] = seen
+                blocks = image.reshape(g.out_channels, -1, BLOCK, self.across, BLOCK).transpose(1, 3, 0, 2, 4)
+                matrix += squares.T @ blocks.reshape(len(squares), -1)
+            matrix = matrix.reshape(*self.square, g.out_channels, BLOCK, BLOCK)
+            dw[...] = self._diagonals(matrix).sum(axis=(0, 1)).reshape(dw.shape)
+            finite = np.isfinite(dw.sum())
+        if not finite:
+            Im2col(g).kernel_gradient(x, dy, dw)
+
+    def _diagonals(self, matrix: Array) -> Array:
+        """A view (BLOCK, BLOCK, C_out, \\*kernel) of the matrix: where each output of a block meets each tap."""
+        down, right, channel, row, column = matrix.strides
+        return np.lib.stride_tricks.as_strided(
+            matrix,
+            (BLOCK, BLOCK, self.g.out_channels, *self.g.kernel),
+            (down + row, right + column, channel, down, right),
+        )
+
+    def _squares(self, x: Array) -> Iterator[tuple[int, int, Array]]:
+        """For each image and row of some blocks the pixels that they see: (blocks, pixels of a square)."""
+        g = self.g
+        for row in self.rows:
+            down = min(self.down, -(-(g.out[0] - row) // BLOCK))
+            box = box_of(g, (row, 0), (down * BLOCK, self.across * BLOCK))
+            image = np.zeros(box.shape, x.dtype)
+            rows, columns = image.strides
+            squares = np.ndarray(
+                (down, self.across, *self.square), x.dtype, image, 0, (rows * BLOCK, columns * BLOCK, rows, columns)
+            )
+            for number in range(g.batch):
+                image[box.at] = x[(number, 0, *box.seen)]
+                yield number, row, squares.reshape(down * self.across, -1)
+
+
+def contiguous(w: Array, shape: Shape) -> Array:
+    """The kernel in this shape, as it lies or copied: of one that lies backwards NumPy's products are slow.
+
+    Examples
+    --------
+    >>> contiguous(np.arange(3.0)[::-1], (3, 1)).strides
+    (8, 8)
+    """
+    return np.ascontiguousarray(w.reshape(shape))
+
+
+def grouped(array: Array, groups: int) -> Array:
+    """A view (N, groups, C / groups, pixels) of an array (N, C, \\*spatial), also of one that lies channels last.
+
+    Examples
+    --------
+    >>> grouped(np.zeros((2, 6, 4, 5)), 3).shape
+    (2, 3, 2, 20)
+    """
+    batch, channels, *spatial = array.shape
+    return array.reshape(batch, groups, channels // groups, prod(spatial))
+
+
+def pixels_seen(outputs: int, size: int, stride: int, begin: int) -> tuple[slice, slice]:
+    """Of outputs that see the pixels `begin`, ``begin + stride``, ...: the pixels inside the image, and who sees them.
+
+    Examples
+    --------
+    >>> pixels_seen(5, 6, 2, -1)
+    (slice(1, 6, 2), slice(1, 4, None))
+    """
+    first = max(0, -(begin // stride))
+    last = min(outputs, (size - 1 - begin) // stride + 1)
+    if first >= last:
+        return slice(0), slice(0)
+    return slice(begin + first * stride, begin + (last - 1) * stride + 1, stride), slice(first, last)
+
+
+def add_product(left: Array, right: Array, result: Array, *, first: bool) -> None:
+    """Add left @ right to a result, which is written to if this is the first; never more than a tile at a time.
+
+    Examples
+    --------
+    >>> result = np.ones((1, 1, 1))
+    >>> add_product(np.full((1, 1, 2), 3.0), np.ones((1, 2, 1)), result, first=False)
+    >>> result
+    array([[[7.]]])
+    """
+    if first:
+        np.matmul(left, right, out=result)
+        return
+    groups, rows, columns = result.shape
+    step = max(1, TILE // (groups * columns))
+    for begin in range(0, rows, step):
+        some = slice(begin, begin + step)
+        result[:, some] += np.matmul(left[:, some], right)

@@ -1,0 +1,235 @@
+"""Cross-correlation with fewer products than its definition has, in NumPy: Winograd's algorithm and the FFT.
+
+The results are sums of other numbers than the products of the definition, so no error is small against its own output:
+they lie within `multiconv.bounds.normwise` with the constant that the algorithm declares, and integers come out
+rounded. Nor does what is not finite stay where it is seen: then `multiconv.direct.Im2col` does it
+once more.
+
+Arrays are as in `multiconv.direct`.
+
+References
+----------
+.. [1] A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, arXiv:1509.09308.
+.. [2] B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error analysis and improving the accuracy of Winograd
+   convolution for deep neural networks", ACM Trans. Math. Softw. 46 (2020) 37.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from multiconv import bounds
+from multiconv.direct import Im2col, box_of
+from multiconv.spec import Geometry
+
+Array = Any
+
+POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2))
+OUTPUTS, TAPS = 4, 3
+SQUARE = OUTPUTS + TAPS - 1
+KERNEL_BYTES = 36 * 2**20
+"""The most that a transformed kernel has; a larger one is taken in parts."""
+BLOCK_BYTES = 2**22
+"""The most that each of the other temporary arrays has."""
+SQUARES = 128
+"""How many squares of outputs are computed together, where that is not too much."""
+SPECTRA = 2**19
+"""How many elements the transforms of an image and of a kernel have at most."""
+
+
+class Winograd:
+    """A 3 x 3 kernel: F(4 x 4, 3 x 3), 36 products for 16 outputs where the definition has 144.
+
+    The Toom-Cook algorithm turned round, ``A^T [(G w) * (B^T x)]`` along either axis [1]_. Squares of 6 x 6 pixels and
+    the kernel are evaluated at the points 0, 3/4, -3/4, 3/2, -3/2 and infinity, which err less than whole numbers
+    [2]_; there the sum over the channels is a matrix product for each of the 36 pairs of points. Both axes are
+    transformed at once, by products with Kronecker squares of the three matrices.
+    """
+
+    needs = "a 3 x 3 kernel, stride 1, dilation 1 and one group"
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.down, self.across = (-(-n // OUTPUTS) for n in g.out)
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        return g.kernel == (TAPS, TAPS) and {*g.stride, *g.dilation, g.groups} == {1}
+
+    @staticmethod
+    def normwise_constant(g: Geometry, dtype: str) -> float:
+        """The constant c of its `multiconv.bounds.normwise`."""
+        return bounds.winograd_constant(*kronecker_squares(), ndim=1, channels=g.in_channels, dtype=dtype)
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g = self.g
+        step = max(1, KERNEL_BYTES // (SQUARE**2 * g.in_channels * x.itemsize))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for begin in range(0, g.out_channels, step):
+                some = slice(begin, begin + step)
+                if not self._some_channels(x, w[some], y[:, some]):
+                    break
+            else:
+                return
+        Im2col(g).forward(x, w, y)
+
+    def _some_channels(self, x: Array, w: Array, y: Array) -> bool:
+        """Write some channels of the result; False if there is something in it that is not finite."""
+        g, channels = self.g, len(w)
+        output, kernel, data = (matrix.astype(x.dtype) for matrix in kronecker_squares())
+        taps = (kernel @ w.reshape(-1, TAPS**2).T).reshape(SQUARE**2, channels, g.in_channels)
+        four = np.dtype((np.void, OUTPUTS * x.itemsize))
+        for some, top, rows, squares in self._squares(x):
+            points = (data @ squares.reshape(SQUARE**2, -1)).reshape(SQUARE**2, g.in_channels, -1)
+            products = (taps @ points).reshape(SQUARE**2, -1)
+            outputs = products.T @ output.T
+            if not np.isfinite(outputs.sum()):
+                return False
+            # (C_out, images, rows, across, 4, 4) with the last four moved as one element
+            runs = outputs.view(four).reshape(channels, -1, rows, self.across, OUTPUTS).transpose(1, 0, 2, 4, 3)
+            image = (
+                np.ascontiguousarray(runs).view(x.dtype).reshape(-1, channels, rows * OUTPUTS, self.across * OUTPUTS)
+            )
+            into = y[some, :, top * OUTPUTS : (top + rows) * OUTPUTS]
+            into[...] = image[:, :, : into.shape[2], : g.out[1]]
+        return True
+
+    def _squares(self, x: Array) -> Iterator[tuple[slice, int, int, Array]]:
+        """Some images, the first row of squares and how many: (SQUARE, SQUARE, C_in, images, rows, across) pixels."""
+        g = self.g
+        each = SQUARE**2 * max(g.in_channels, g.out_channels)
+        together = min(max(BLOCK_BYTES // 4, each * SQUARES * x.itemsize), BLOCK_BYTES) // (each * x.itemsize)
+        most_rows = max(1, min(self.down, together // self.across))
+        most_images = max(1, min(g.batch, together // (self.down * self.across)))
+        for top in range(0, self.down, most_rows):
+            rows = min(most_rows, self.down - top)
+            box = box_of(g, (top * OUTPUTS, 0), (rows * OUTPUTS, self.across * OUTPUTS))
+            pixels = np.zeros((most_images, g.in_channels, *box.shape), x.dtype)
+            image, channel, down, right = pixels.strides
+            strides = (down, right, channel, image, down * OUTPUTS, right * OUTPUTS)
+            for begin in range(0, g.batch, most_images):
+                some = slice(begin, min(begin + most_images, g.batch))
+                count = some.stop - begin
+                pixels[:count][(slice(None), slice(None), *box.at)] = x[(some, slice(None), *box.seen)]
+                shape = (SQUARE, SQUARE, g.in_channels, count, rows, self.across)
+                yield some, top, rows, np.ndarray(shape, x.dtype, pixels, 0, strides)
+
+
+class FFT:
+    """One channel, stride 1, in two dimensions: the product of the transforms of the image and of the kernel.
+
+    The image is cut into tiles of a power of two, some four times the kernel, that overlap by as much as the kernel
+    reaches (overlap-save): of each, the outputs that have not gone round its edge are kept. ``log2`` of a tile's pixels
+    products an output, whatever the kernel.
+    """
+
+    needs = "two spatial axes, one input channel, stride 1, dilation 1, and a kernel that is not too large"
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.size = transform_size(g)
+        self.whole = tuple(n - k + 1 for n, k in zip(self.size, g.kernel))
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        if g.ndim != 2 or g.in_channels != 1 or {*g.stride, *g.dilation} != {1}:
+            return False
+        return prod(transform_size(g)) * (1 + g.out_channels) <= SPECTRA
+
+    @staticmethod
+    def normwise_constant(g: Geometry, dtype: str) -> float:
+        """The constant c of its `multiconv.bounds.normwise`."""
+        return bounds.fft_constant(transform_size(g), channels=1, dtype=dtype)
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g = self.g
+        with np.errstate(invalid="ignore", over="ignore"):
+            spectra = np.fft.rfft2(w[:, 0], self.size).conj()
+            for first in product(*(range(0, n, step) for n, step in zip(g.out, self.whole))):
+                box = box_of(g, first, self.whole)
+                pixels = np.zeros(box.shape, x.dtype)
+                kept = tuple(slice(0, min(step, n - f)) for step, n, f in zip(self.whole, g.out, first))
+                into = tuple(slice(f, f + k.stop) for f, k in zip(first, kept))
+                for number in range(g.batch):
+                    pixels[box.at] = x[(number, 0, *box.seen)]
+                    outputs = np.fft.irfft2(np.fft.rfft2(pixels) * spectra, self.size)[(slice(None), *kept)]
+                    if not np.isfinite(outputs.sum()):
+                        Im2col(g).forward(x, w, y)
+                        return
+                    y[(number, slice(None), *into)] = outputs
+
+
+def transform_size(g: Geometry) -> tuple[int, ...]:
+    """The power of two, along each axis, that is about four times the kernel or holds the whole image.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> transform_size(ConvSpec().resolve((1, 1, 512, 70), (1, 1, 31, 31)))
+    (128, 128)
+    >>> transform_size(ConvSpec().resolve((1, 1, 512, 50), (1, 1, 31, 31)))
+    (128, 64)
+    """
+    return tuple(1 << (min(4 * k, n + k - 1) - 1).bit_length() for n, k in zip(g.out, g.kernel))
+
+
+@cache
+def kronecker_squares() -> tuple[Array, Array, Array]:
+    """``A^T``, ``G`` and ``B^T`` of F(4 x 4, 3 x 3), for both axes at once: 16 x 36, 36 x 9 and 36 x 36 in float64.
+
+    Of a polynomial product, evaluation at the points is a Vandermonde matrix V and interpolation its inverse. Turned
+    round, that is a correlation: ``A^T = V_4^T``, ``G = V_3`` and ``B^T = V_6^-T`` [1]_. The entries are rational and
+    rounded once.
+
+    Examples
+    --------
+    >>> output, kernel, data = kronecker_squares()
+    >>> x, w = np.arange(36.0).reshape(6, 6), np.ones((3, 3))
+    >>> np.round(output @ ((kernel @ w.ravel()) * (data @ x.ravel())), 9).reshape(4, 4)[0]
+    array([63., 72., 81., 90.])
+    """
+    output, kernel = _transposed(_vandermonde(OUTPUTS)), _vandermonde(TAPS)
+    data = _transposed(_inverse(_vandermonde(SQUARE)))
+    A, G, B = (np.array(_kronecker_square(matrix), np.float64) for matrix in (output, kernel, data))
+    return A, G, B
+
+
+def _vandermonde(terms: int) -> list[list[Fraction]]:
+    """Evaluation of a polynomial of so many terms at the points and at infinity, where the last term is what counts."""
+    infinity = [Fraction(int(power == terms - 1)) for power in range(terms)]
+    return [*([point**power for power in range(terms)] for point in POINTS), infinity]
+
+
+def _transposed(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    """The rows as columns."""
+    return [list(column) for column in zip(*matrix)]
+
+
+def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    """By Gauss and Jordan, exactly."""
+    n = len(matrix)
+    rows = [[*row, *(Fraction(int(i == j)) for j in range(n))] for i, row in enumerate(matrix)]
+    for i in range(n):
+        pivot = next(j for j in range(i, n) if rows[j][i])
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [entry / rows[i][i] for entry in rows[i]]
+        for j in range(n):
+            if j != i:
+                rows[j] = [entry - rows[j][i] * other for entry, other in zip(rows[j], rows[i])]
+    return [row[n:] for row in rows]
+
+
+def _kronecker_square(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    """The Kronecker product of the matrix with itself."""
+    return [[a * b for a in row for b in other] for row in matrix for other in matrix]
