@@ -214,8 +214,8 @@ def test_a_recipe_pins_its_default_version(backend):
 def test_what_a_recipe_adds_depends_on_the_version():
     assert RECIPES["mxnet"].requirements("1.9.1") == ["mxnet==1.9.1", "numpy==1.23.5"]
     assert RECIPES["mxnet"].pythons == ("3.11", "3.10")
-    assert RECIPES["torch"].requirements("2.13.0") == ["torch==2.13.0", "numpy"]
-    assert RECIPES["torch"].requirements("2.2.2+cpu") == ["torch==2.2.2+cpu", "numpy<2"]
+    assert RECIPES["torch"].requirements("2.13.0") == ["torch==2.13.0", "numpy", "ml_dtypes"]
+    assert RECIPES["torch"].requirements("2.2.2+cpu") == ["torch==2.2.2+cpu", "numpy<2", "ml_dtypes"]
 
 
 # ---- A finished environment
