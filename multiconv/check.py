@@ -7,12 +7,13 @@ what they should come to are worked out once, here, while the workers compute.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from queue import Queue
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +32,8 @@ from multiconv.worker import RemoteBackend
 LAYER_PRODUCTS = {"float32": 2_000_000, "float64": 500_000}
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}  # as each was published
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # idle ones don't take the others' cores
-AHEAD = 4
+AHEAD = 16
+WORKERS = {"jax": 2}  # it compiles each shape, and the others would wait for one
 CRASHES = 5
 SHRUNK_DIRECTIONS = 3
 SHRINK_TRIES = 300
@@ -244,33 +246,30 @@ def check(
     wanted = list(dict.fromkeys(names)) or ([] if candidates else registry.names())
     started, missing = _start([*wanted, *dict.fromkeys(candidates)], timeout, progress)
     if (names or candidates) and missing:
-        for _, backend in started:
-            backend.close()
+        _close(started)
         raise BackendUnavailable("; ".join(m["reason"] for m in missing))
     report = Report([], missing, examples, seed, list(dtypes))
     try:
-        runs = [_Run(name, backend, seed, progress) for name, backend in started]
+        runs = [_Run(name, workers, seed, progress) for name, workers in started]
         with threadpool_limits(1):  # the oracle's, as the workers want the cores more
             _run_all(runs, _cases(examples, seed, dtypes, values, networks=networks and bool(wanted)))
         report.backends = [run.report for run in runs]
     finally:
-        for _, backend in started:
-            backend.close()
+        _close(started)
     report.seconds = time.monotonic() - began
     return report
 
 
 def _start(
     names: list[str], timeout: float, progress: Progress
-) -> tuple[list[tuple[str, RemoteBackend]], list[dict[str, Any]]]:
-    """A worker for each backend, and what is to be said of those that can't be had."""
+) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
+    """The workers of each backend, and what is to be said of those that can't be had."""
 
-    def start(name: str) -> RemoteBackend | dict[str, Any]:
+    def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
         progress(name, 0, 0, "starting")
+        new = candidate.in_worker if ":" in name else registry.new_worker
         try:
-            if ":" in name:
-                return candidate.in_worker(name, timeout, PATIENT_THREADS)
-            return registry.new_worker(name, timeout, PATIENT_THREADS)
+            return [new(name, timeout, PATIENT_THREADS) for _ in range(WORKERS.get(name.partition("@")[0], 1))]
         except BackendUnavailable as error:
             if ":" in name:
                 return {"name": name, "reason": str(error), "install": None}
@@ -278,8 +277,14 @@ def _start(
 
     with ThreadPoolExecutor(len(names)) as pool:
         outcomes = list(zip(names, pool.map(start, names)))
-    started = [(name, outcome) for name, outcome in outcomes if isinstance(outcome, RemoteBackend)]
+    started = [(name, outcome) for name, outcome in outcomes if isinstance(outcome, list)]
     return started, [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
+
+
+def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:
+    for _, workers in started:
+        for worker in workers:
+            worker.close()
 
 
 def _cases(
@@ -291,8 +296,8 @@ def _cases(
     cases += [
         lambda layer=layer, kind=kind: _layer_problem(layer, dtypes[0], kind, seed)  # type: ignore[misc]
         for network in (layers.networks() if networks else ())
-        for layer in layers.layers(network)
-        for kind in ("integers", "normal")
+        for number, layer in enumerate(layers.layers(network))
+        for kind in ("integers", "normal")[: 2 - number % 2]  # reals in every other layer: each costs as much again
     ]
     cases += [lambda p=p: p for p in draw_problems(examples, seed, dtypes, values=values)]  # type: ignore[misc]
     return cases
@@ -316,66 +321,82 @@ def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> P
     return with_values(source, spec, g, dtype, bias=small.bias, values=values, seed=seed)
 
 
+Asked = tuple[int, Case, dict[str, Expected]]
+"""The number of a case, the case, and what it should come to."""
+
+
 def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
     """Hand each case to every backend, a few ahead of the slowest."""
-    queues: list[Queue[tuple[Case, dict[str, Expected]] | None]] = [Queue(AHEAD) for _ in runs]
+    queues: dict[tuple[_Run, int], Queue[Asked | None]]
+    queues = {(run, worker): Queue(AHEAD) for run in runs for worker in range(len(run.workers))}
     directions = DIRECTIONS if any(not run.directions for run in runs) else candidate.DIRECTIONS
     abandoned = Event()
 
-    def consume(run: _Run, queue: Queue[tuple[Case, dict[str, Expected]] | None]) -> None:
-        run.total = len(cases)
+    def consume(run: _Run, worker: int, queue: Queue[Asked | None]) -> None:
         failure: Exception | None = None
         while (item := queue.get()) is not None:  # to the end whatever happens, or whoever fills it would wait for ever
             if failure is None and not abandoned.is_set():
                 try:
-                    run.put(*item)
+                    run.put(*item, worker)
                 except Exception as error:
                     failure = error
         if failure is not None:
             raise failure
-        if not abandoned.is_set():
-            run.conclude()
 
-    with ThreadPoolExecutor(len(runs)) as pool:
-        done = [pool.submit(consume, run, queue) for run, queue in zip(runs, queues)]
+    with ThreadPoolExecutor(len(queues)) as pool:
+        done = [pool.submit(consume, run, worker, queue) for (run, worker), queue in queues.items()]
         try:
-            for make in cases:
+            for number, make in enumerate(cases):
                 case = make()
                 expected = case.expectations(directions)
-                for queue in queues:
-                    queue.put((case, expected))
+                for run in runs:
+                    run.total = len(cases)
+                    queues[run, _hash(case) % len(run.workers)].put((number, case, expected))
         except BaseException:
             abandoned.set()
             for run in runs:
-                run.backend.worker.interrupt()
+                for backend in run.workers:
+                    backend.worker.interrupt()
             raise
         finally:
-            for queue in queues:
+            for queue in queues.values():
                 queue.put(None)
         for future in done:
             future.result()
+        list(pool.map(_Run.conclude, runs))
+
+
+def _hash(case: Case) -> int:
+    """The same for cases for which a framework compiles the same."""
+    described = case.describe()
+    return zlib.crc32(repr([described[key] for key in sorted(described) if key not in ("source", "values")]).encode())
 
 
 class _Run:
-    """One backend's way through the problems."""
+    """One backend's way through the problems, in one worker or more."""
 
-    def __init__(self, name: str, backend: RemoteBackend, seed: int, progress: Progress) -> None:
-        self.backend, self.seed, self.progress = backend, seed, progress
-        self.report = BackendReport(name, backend.version, backend.python_version, str(backend.python))
+    def __init__(self, name: str, workers: Sequence[RemoteBackend], seed: int, progress: Progress) -> None:
+        self.workers, self.seed, self.progress = workers, seed, progress
+        first = workers[0]
+        self.report = BackendReport(name, first.version, first.python_version, str(first.python))
         self.directions = candidate.DIRECTIONS if ":" in name else ()
         self.total = self.done = self.crashes = 0
-        self.first: dict[str, tuple[Case, Judgement]] = {}
+        self.first: dict[str, tuple[int, Case, Judgement]] = {}
         self.times: dict[str, int] = {}
+        self.lock = Lock()
 
-    def put(self, case: Case, expected: dict[str, Expected]) -> None:
+    def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
         """Put a case to the backend and judge its answers."""
-        self.done += 1
-        self.progress(self.report.name, self.done, self.total, "")
-        if self.crashes >= CRASHES or case.dtype not in self.backend.dtypes:
-            return
-        judgements = [(d, self._judge(a, expected[d])) for d, a in case.answers(self.backend, *self.directions)]
-        if not judgements:
-            return
+        backend, judgements = self.workers[worker], []
+        if self.crashes < CRASHES and case.dtype in backend.dtypes:
+            judgements = [(d, self._judge(a, expected[d])) for d, a in case.answers(backend, *self.directions)]
+        with self.lock:
+            self.done += 1
+            self.progress(self.report.name, self.done, self.total, "")
+            if judgements:
+                self._note(number, case, judgements)
+
+    def _note(self, number: int, case: Case, judgements: list[tuple[str, Judgement]]) -> None:
         report = self.report
         report.problems += 1
         report.integer_problems += case.integers
@@ -383,7 +404,8 @@ class _Run:
         report.exact += case.integers and all(judgement.fault is None for _, judgement in judgements)
         for direction, judgement in judgements:
             if judgement.fault is not None:
-                self.first.setdefault(direction, (case, judgement))
+                if direction not in self.first or number < self.first[direction][0]:
+                    self.first[direction] = number, case, judgement
                 self.times[direction] = self.times.get(direction, 0) + 1
             if not case.integers and report.worst_bound_ratio is not None:
                 worst = max(report.worst_bound_ratio, judgement.ratio)
@@ -393,7 +415,8 @@ class _Run:
         """Say what is wrong, with the smallest problem that shows it."""
         if self.first:
             self.report.verdict = "crashes" if self.crashes else "disagrees"
-        for number, (direction, (case, judgement)) in enumerate(self.first.items()):
+        for number, direction in enumerate(sorted(self.first, key=lambda d: self.first[d][0])):
+            _, case, judgement = self.first[direction]
             self.progress(self.report.name, self.done, self.total, f"shrinking {direction}")
             small, text = case, None
             if isinstance(case, Problem):
@@ -415,7 +438,7 @@ class _Run:
 
     def _judge_one(self, problem: Problem, direction: str) -> Judgement:
         expected = problem.expectations([direction])
-        judgements = [self._judge(a, expected[d]) for d, a in problem.answers(self.backend, direction)]
+        judgements = [self._judge(a, expected[d]) for d, a in problem.answers(self.workers[0], direction)]
         return judgements[0] if judgements else Judgement(0.0)
 
     def _shrink(self, problem: Problem, direction: str, judgement: Judgement) -> tuple[Problem, Judgement]:
