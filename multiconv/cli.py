@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from multiconv.errors import BackendUnavailable, ConvError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 UNAVAILABLE = 3
 INTERRUPTED = 130
@@ -27,6 +30,19 @@ class Group(click.Group):
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _json_option(what: str) -> Callable[[Command], Command]:
+    """``--json FILE`` for a command that prints something for people too."""
+    return click.option(
+        "--json",
+        "json_file",
+        metavar="FILE",
+        help=f"Write {what} to FILE too; with - to standard output, and nothing else there.",
+    )
+
+
+_markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,12 +92,7 @@ def main() -> None:
     "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
     help="How long an answer may take.",
 )  # fmt: skip
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    help="Write the report to FILE too; with - to standard output, and nothing else there.",
-)
+@_json_option("the report")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -335,12 +346,7 @@ def remove_environment(name: str) -> None:
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--framework", metavar="NAME", help="Of this one only; a version, such as torch@2.5.1, to --run there.")
 @click.option("--run/--no-run", default=False, help="Run the scripts and compare; by default only show them.")
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    help="Write the quirks to FILE too; with - to standard output, and nothing else there.",
-)
+@_json_option("the quirks")
 @click.option("--markdown", is_flag=True, help="Print a page of docs, with all that is known of each.")
 @click.pass_context
 def quirks(
@@ -386,13 +392,8 @@ def quirks(
     default=("float32", "float64"),
     help="What to try; may be given several times. By default float32 and float64.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    help="Write the table to FILE too; with - to standard output, and nothing else there.",
-)
-@click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
+@_json_option("the table")
+@_markdown_option
 def capabilities(
     names: tuple[str, ...], dtypes: tuple[str, ...], json_file: str | None, markdown_file: str | None
 ) -> None:
@@ -408,7 +409,7 @@ def capabilities(
 
     _check_names(names)
     _check_writable(json_file)
-    _check_writable(markdown_file)
+    _check_writable(markdown_file, "--markdown")
     with report.check_progress(_console(err=True)) as progress:
         found = table.capabilities(names, dtypes=list(dict.fromkeys(dtypes)), progress=progress)
     table.print_capabilities(found, _console(err=json_file == "-"))
@@ -419,13 +420,8 @@ def capabilities(
 
 @main.command()
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    help="Write what was measured to FILE too; with - to standard output, and nothing else there.",
-)
-@click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
+@_json_option("what was measured")
+@_markdown_option
 def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
     """Measure how each backend computes: repeats, batches, threads, compilation, NaN, subnormal numbers. Takes minutes.
 
@@ -439,7 +435,7 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
 
     _check_names(names)
     _check_writable(json_file)
-    _check_writable(markdown_file)
+    _check_writable(markdown_file, "--markdown")
     with report.check_progress(_console(err=True)) as progress:
         found = measured.properties(names, progress=progress)
     measured.print_properties(found, _console(err=json_file == "-"))
