@@ -19,8 +19,8 @@ from rich.table import Table
 
 from multiconv.check import check
 from multiconv.drawing import DTYPES, VALUES, WITH_NONFINITE
+from multiconv.registry import ORDER
 
-FIVE = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 LOG = Path(__file__).parent / "results" / "soak.jsonl"
 
 
@@ -90,7 +90,7 @@ def summary(rounds: list[dict[str, Any]]) -> tuple[Table, bool]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("names", nargs="*", default=list(FIVE), metavar="BACKEND")
+    parser.add_argument("names", nargs="*", default=list(ORDER), metavar="BACKEND")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--problems", type=int, default=2000, help="a round")
     parser.add_argument("--first-seed", type=int, default=1000)
