@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from multiconv import candidate, d2l, layers, registry
+from multiconv import candidate, compiled, d2l, layers, registry
 from multiconv.backend import Backend
 from multiconv.drawing import DTYPES, VALUES, draw_problems, given_values, with_values
 from multiconv.errors import BackendCrashed, BackendTimeout, BackendUnavailable
@@ -31,7 +31,8 @@ from multiconv.worker import RemoteBackend
 
 LAYER_PRODUCTS = {"float32": 2_000_000, "float64": 500_000}
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}  # as each was published
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}  # idle ones don't take the others' cores
+# Idle threads don't take the others' cores.
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 AHEAD = 16
 WORKERS = {"jax": 2}  # it compiles each shape, and the others would wait for one
 CRASHES = 5
@@ -264,12 +265,13 @@ def _start(
     names: list[str], timeout: float, progress: Progress
 ) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
     """The workers of each backend, and what is to be said of those that can't be had."""
+    kept = PATIENT_THREADS | compiled.environment()
 
     def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
         progress(name, 0, 0, "starting")
-        new = candidate.in_worker if ":" in name else registry.new_worker
+        new, environment = (candidate.in_worker, PATIENT_THREADS) if ":" in name else (registry.new_worker, kept)
         try:
-            return [new(name, timeout, PATIENT_THREADS) for _ in range(WORKERS.get(name.partition("@")[0], 1))]
+            return [new(name, timeout, environment) for _ in range(WORKERS.get(name.partition("@")[0], 1))]
         except BackendUnavailable as error:
             if ":" in name:
                 return {"name": name, "reason": str(error), "install": None}
@@ -282,9 +284,9 @@ def _start(
 
 
 def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:
-    for _, workers in started:
-        for worker in workers:
-            worker.close()
+    closing = [worker for _, workers in started for worker in workers]
+    with ThreadPoolExecutor(len(closing) or 1) as pool:  # each has its framework to take down
+        list(pool.map(RemoteBackend.close, closing))
 
 
 def _cases(

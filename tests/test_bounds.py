@@ -597,3 +597,14 @@ def test_an_empty_answer_is_right():
     problem = given_values("none", ConvSpec(), np.zeros((0, 1, 3), "float32"), np.ones((1, 1, 2), "float32"))
     assert judge(np.zeros((0, 1, 2), "float32"), problem.expectations()["forward"]).fault is None
     assert judge(np.zeros((0, 1, 3), "float32"), problem.expectations()["forward"]).fault is not None
+
+
+NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 3.0, 1e-320, -1e308, 1e308]) | st.floats(allow_nan=False)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS.map(abs)), min_size=1, max_size=6))
+def test_the_ratio_of_an_element_does_not_depend_on_the_others(elements):
+    result, expected, bound = (np.array(column) for column in zip(*elements))
+    together = bounds.ratios(result, expected, bound)
+    beside_a_nan = bounds.ratios(np.append(result, np.nan), np.append(expected, np.nan), np.append(bound, 1.0))
+    np.testing.assert_array_equal(together, beside_a_nan[:-1])
