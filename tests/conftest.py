@@ -12,6 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import multiconv as mc
+from multiconv import compiled
+
+os.environ.update(compiled.environment())  # before anything imports JAX, whose compiler is a third of the time
 
 FIVE = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 
