@@ -19,7 +19,20 @@ FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "tensorflow", "keras", "mxnet"}
 
 # Sent to another Python, such as MXNet's, which has a framework and NumPy and nothing else.
 SENT = [
-    *("__init__", "errors", "dtypes", "spec", "bounds", "direct", "fast", "algorithms", "backend", "wire", "serve"),
+    *(
+        "__init__",
+        "errors",
+        "dtypes",
+        "spec",
+        "bounds",
+        "threads",
+        "direct",
+        "fast",
+        "algorithms",
+        "backend",
+        "wire",
+        "serve",
+    ),
     "registry",
 ]
 FRAMEWORK_OF = {

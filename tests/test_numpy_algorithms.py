@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv import bounds, direct, fast
+from multiconv import bounds, direct, fast, threads
 from multiconv.algorithms import ALGORITHMS, METHODS, POLICIES, CrossCorrelation, adjoint, by_adjoint, choose
 from multiconv.direct import tiles
 from multiconv.drawing import DTYPES, SITUATIONS, draw_all, problems, seeded, specs, with_values
@@ -153,6 +153,7 @@ def _little_room(monkeypatch):
     monkeypatch.setattr(direct, "TILE", 2**15)
     monkeypatch.setattr(direct, "IN_CACHE", 2**11)
     monkeypatch.setattr(direct, "COLUMNS", 32)
+    monkeypatch.setattr(threads, "WORTH", 1)
     monkeypatch.setattr(fast, "KERNEL_BYTES", 2**14)
     monkeypatch.setattr(fast, "BLOCK_BYTES", 2**17)
 
@@ -228,6 +229,7 @@ CHOSEN = [
     ((1, 1, 512, 512), (1, 1, 3, 3), {}, ("depthwise", "depthwise", "depthwise"), ("depthwise", "depthwise")),
     ((1, 1, 512, 512), (1, 1, 11, 11), {}, ("toeplitz", "toeplitz", "toeplitz"), ("toeplitz", "toeplitz")),
     ((1, 64, 14, 14), (64, 1, 3, 3), {"groups": 64}, ("depthwise",) * 3, ("depthwise",) * 2),
+    ((1, 64, 56, 56), (64, 1, 3, 3), {"groups": 64, "stride": 2}, ("depthwise",) * 3, ("depthwise",) * 2),
     ((1, 1, 8, 8), (1, 1, 3, 3), {}, ("im2col",) * 3, ("im2col",) * 2),
     ((1, 1, 512, 512), (1, 1, 31, 31), {"padding": 15}, ("toeplitz",) * 3, ("fft", "fft")),
     ((1, 32, 9), (32, 1, 3), {"groups": 32}, ("im2col",) * 3, ("im2col",) * 2),
