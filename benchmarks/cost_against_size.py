@@ -1,7 +1,8 @@
 """What the oracle and the check cost, against the size of what they are asked. The worker's transfer: round_trip.py.
 
-The oracle: one image through a 3x3 kernel with 64 channels in and out, in milliseconds, next to the NumPy backend on the
-same arrays. The check: NumPy alone, so that the check itself is most of what is timed, with more and more drawn problems.
+The oracle: one image through a 3x3 kernel with 64 channels in and out, in milliseconds, next to the NumPy backend on
+the same arrays. The check: NumPy alone, so that the check itself is most of what is timed, with more and more drawn
+problems.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multiconv.spec import Geometry, Shape
-from multiconv.threads import in_parallel, shares
 
 Array = Any
 Slices = tuple[slice, ...]
@@ -259,8 +258,8 @@ class Depthwise:
 
     A channel is copied once for each column of the kernel, moved by as many pixels. Then the outputs of a row of the
     kernel are one product of its taps and of these copies, from that row on: ``C_out * prod(kernel)`` products an
-    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks that stay in the cache, and shared
-    among threads, as NumPy's products of small matrices keep to one. The input gradient adds up what each tap adds.
+    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks that stay in the cache.
+    The input gradient adds up what each tap adds.
     """
 
     needs = "two spatial axes, one input channel a group, and channels that are not too large"
@@ -283,39 +282,30 @@ class Depthwise:
         self.starts = [(i * d % s, i * d // s * g.out[1]) for i in range(k)]
         self.outputs = prod(g.out)
         copies = self.width * s * self.rows * g.out[1]
-        self.shares = shares(g.groups, g.batch * g.out_channels * self.outputs * prod(g.kernel))
-        self.block = max(1, min(self.shares[0].stop, IN_CACHE // (copies + 2 * self.many * self.outputs)))
+        self.block = max(1, min(g.groups, IN_CACHE // (copies + 2 * self.many * self.outputs)))
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
         """Write the cross-correlation of x and w into y."""
         g, kernel = self.g, contiguous(w, self.matrix)
         y = y.reshape(g.batch, g.groups, self.many, *g.out)
-
-        def compute(share: slice) -> None:
-            total = np.empty((self.block, self.many, self.outputs), x.dtype)
-            part = np.empty_like(total)
-            for number, some, rows in self._copies(x, share):
-                count = len(rows[0])
-                for i, seen in enumerate(rows):
-                    np.matmul(kernel[some, :, i], seen, out=(part if i else total)[:count])
-                    if i:
-                        total += part
-                y[number, some] = total[:count].reshape(count, self.many, *g.out)
-
-        in_parallel(compute, self.shares)
+        total = np.empty((self.block, self.many, self.outputs), x.dtype)
+        part = np.empty_like(total)
+        for number, some, rows in self._copies(x):
+            count = len(rows[0])
+            for i, seen in enumerate(rows):
+                np.matmul(kernel[some, :, i], seen, out=(part if i else total)[:count])
+                if i:
+                    total += part
+            y[number, some] = total[:count].reshape(count, self.many, *g.out)
 
     def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
         """Write the products of dy and the copies, summed over the images, into dw."""
         dw = dw.reshape(self.matrix)
         dw[...] = 0
         dy = dy.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
-
-        def compute(share: slice) -> None:
-            for number, some, rows in self._copies(x, share):
-                for i, seen in enumerate(rows):
-                    dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
-
-        in_parallel(compute, self.shares)
+        for number, some, rows in self._copies(x):
+            for i, seen in enumerate(rows):
+                dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
 
     def input_gradient(self, dy: Array, w: Array, dx: Array) -> None:
         """Write what each tap of the kernel adds to the pixels that it saw into dx."""
@@ -334,30 +324,26 @@ class Depthwise:
             [(phase, *pixels_seen(n, size, s, phase - before)) for phase in range(s)]
             for n, size, s, (before, _) in zip(far, g.size, g.stride, g.pads)
         ]
+        phases = np.empty((*g.stride, self.block, *far), dy.dtype)
+        part = np.empty((self.block, *g.out), dy.dtype)
+        for number, some in self._blocks():
+            count = some.stop - some.start
+            phases[...] = 0
+            for (i, down, row), (j, right, column) in product(*taps):
+                into = phases[down, right, :count, row, column]
+                for output in range(self.many):
+                    weights = kernel[some, output, i, j].reshape(-1, 1, 1)
+                    into += np.multiply(weights, dy[number, some, output], out=part[:count])
+            for (down, to, row), (right, across, column) in product(*pixels):
+                dx[number, some, to, across] = phases[down, right, :count, row, column]
 
-        def compute(share: slice) -> None:
-            phases = np.empty((*g.stride, self.block, *far), dy.dtype)
-            part = np.empty((self.block, *g.out), dy.dtype)
-            for number, some in self._blocks(share):
-                count = some.stop - some.start
-                phases[...] = 0
-                for (i, down, row), (j, right, column) in product(*taps):
-                    into = phases[down, right, :count, row, column]
-                    for output in range(self.many):
-                        weights = kernel[some, output, i, j].reshape(-1, 1, 1)
-                        into += np.multiply(weights, dy[number, some, output], out=part[:count])
-                for (down, to, row), (right, across, column) in product(*pixels):
-                    dx[number, some, to, across] = phases[down, right, :count, row, column]
-
-        in_parallel(compute, self.shares)
-
-    def _blocks(self, share: slice) -> Iterator[tuple[int, slice]]:
-        """Each image, and each block of these channels."""
+    def _blocks(self) -> Iterator[tuple[int, slice]]:
+        """Each image, and each block of channels."""
         for number in range(self.g.batch):
-            for begin in range(share.start, share.stop, self.block):
-                yield number, slice(begin, min(begin + self.block, share.stop))
+            for begin in range(0, self.g.groups, self.block):
+                yield number, slice(begin, min(begin + self.block, self.g.groups))
 
-    def _copies(self, x: Array, share: slice) -> Iterator[tuple[int, slice, list[Array]]]:
+    def _copies(self, x: Array) -> Iterator[tuple[int, slice, list[Array]]]:
         """For each image and block of channels what each row of the kernel sees: (channels, kernel width, outputs)."""
         g = self.g
         (h, width), s, (before, left) = g.size, g.stride, (pads[0] for pads in g.pads)
@@ -371,7 +357,7 @@ class Depthwise:
             for phase, (row, to_row) in enumerate(down)
             for j, (column, to_column) in enumerate(right)
         ]
-        for number, some in self._blocks(share):
+        for number, some in self._blocks():
             count = some.stop - some.start
             for to, (row, column) in moves:
                 copies[:count][to] = x[number, some, row, column]

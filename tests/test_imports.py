@@ -25,7 +25,6 @@ SENT = [
         "dtypes",
         "spec",
         "bounds",
-        "threads",
         "direct",
         "fast",
         "algorithms",

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv import bounds, direct, fast, threads
+from multiconv import bounds, direct, fast
 from multiconv.algorithms import ALGORITHMS, METHODS, POLICIES, CrossCorrelation, adjoint, by_adjoint, choose
 from multiconv.direct import tiles
 from multiconv.drawing import DTYPES, SITUATIONS, draw_all, problems, seeded, specs, with_values
@@ -153,7 +153,6 @@ def _little_room(monkeypatch):
     monkeypatch.setattr(direct, "TILE", 2**15)
     monkeypatch.setattr(direct, "IN_CACHE", 2**11)
     monkeypatch.setattr(direct, "COLUMNS", 32)
-    monkeypatch.setattr(threads, "WORTH", 1)
     monkeypatch.setattr(fast, "KERNEL_BYTES", 2**14)
     monkeypatch.setattr(fast, "BLOCK_BYTES", 2**17)
 
