@@ -32,15 +32,24 @@ mutants: $(READY)                     ## which wrong convolutions are found by w
 soak: $(READY)                        ## 100,000 drawn problems over the five; goes on where it was broken off
 	$(BIN)/python benchmarks/soak.py
 
-bench: $(READY)                       ## the figures that the README quotes
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/round_trip.py
-	$(BIN)/python benchmarks/import_time.py
+RESULTS := benchmarks/results
+TIMED := $(BIN)/multiconv bench numpy numpy+algorithm=fast torch --rounds 3
+DEPTHWISE := $(foreach n,2 3 4 5 6 7 8 13 14,--layer "mobilenet_v1 conv$(n)/dw")
+
+bench: $(READY)                       ## the figures that the README quotes, in some fifteen minutes
+	$(BIN)/python benchmarks/overhead.py | tee $(RESULTS)/overhead.txt
+	$(BIN)/python benchmarks/round_trip.py | tee $(RESULTS)/round_trip.txt
+	$(BIN)/python benchmarks/import_time.py | tee $(RESULTS)/import_time.txt
+	$(BIN)/python benchmarks/cost_against_size.py | tee $(RESULTS)/cost_against_size.txt
+	$(BIN)/multiconv bench --html $(RESULTS)/laptop.html --json $(RESULTS)/laptop.json | tee $(RESULTS)/laptop.txt
+	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_forward.txt
+	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction "input gradient" --direction "kernel gradient" --batch 1 | tee $(RESULTS)/numpy_gradients.txt
+	$(TIMED) $(DEPTHWISE) --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_depthwise.txt
 
 # NumPy, PyTorch, JAX and TensorFlow here; MXNet, which can't live with them, in an environment of its own.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,jax,tensorflow,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,jax,tensorflow,lessons,site,dev]"
 	$(BIN)/multiconv env create mxnet
 	touch $(READY)
 

@@ -444,6 +444,119 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
         Path(markdown_file).write_text(measured.markdown(found))
 
 
+@main.group()
+def lesson() -> None:
+    """The lessons: every example of d2l's chapter on convolution, in five frameworks."""
+
+
+_lesson_backends = click.option(
+    "--backend", "names", metavar="BACKEND", multiple=True, help="May be given more than once; by default all."
+)
+_mnist_option = click.option(
+    "--mnist",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the digits from MNIST's files in DIR, not scikit-learn's.",
+)
+
+
+@lesson.command("list")
+def lesson_list() -> None:
+    """Name the lessons."""
+    from multiconv.lesson_report import print_lessons
+    from multiconv.lessons import lessons
+
+    print_lessons(lessons(), _console())
+
+
+@lesson.command("run")
+@click.argument("name")
+@_lesson_backends
+@_mnist_option
+@click.pass_context
+def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Path | None) -> None:
+    """Run a lesson, show its text, code and output, and say whether the frameworks agree.
+
+    Without --backend it runs in all that can be had, and shows NumPy's code.
+
+    Exit status: 0 all agree, 1 a disagreement or a failure, 2 bad usage, 3 a backend that was named can't be had.
+    """
+    from multiconv import lessons
+    from multiconv.lesson_report import print_lesson
+
+    of = _lesson(name)
+    _check_names(names)
+    for backend in names:
+        _check_has_lessons(backend)
+    backends = list(dict.fromkeys(names)) or lessons.available()
+    console, notes = _console(), _console(err=True)
+    with notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else _nothing():
+        tabs = lessons.run([of], backends, mnist=mnist)[name]
+    compared = lessons.comparisons(of, tabs)
+    print_lesson(of, tabs, list(names) or backends[:1], compared, console)
+    wrong = any(c.fault for c in compared) or any(tab.error for tab in tabs.values())
+    ctx.exit(int(wrong))
+
+
+@lesson.command("export")
+@click.argument("name")
+@click.option("--backend", metavar="BACKEND", default="numpy", show_default=True, help="Whose code.")
+@click.option("-o", "--output", "file", metavar="FILE", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@_mnist_option
+def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> None:
+    """Write a lesson as a Jupyter notebook, with the digits beside it if it reads them."""
+    from multiconv.notebooks import export
+
+    of = _lesson(name)
+    _check_names((backend,))
+    _check_has_lessons(backend)
+    _check_writable(str(file), "--output")
+    for written in export(of, backend, file, mnist):
+        click.echo(f"wrote {written}", err=True)
+
+
+@main.command("describe-kernel")
+@click.argument("text", metavar="KERNEL")
+@_json_option("the description")
+def describe_kernel(text: str, json_file: str | None) -> None:
+    """Say what a kernel does: what it passes, which derivative it takes, whether it smooths, how it is built.
+
+    KERNEL is a list of numbers, or of rows of them, such as "[[-1,0,1],[-2,0,2],[-1,0,1]]"; 1/9 is a number too.
+    """
+    from rich.table import Table
+
+    from multiconv import kernels, report
+
+    try:
+        described = kernels.describe(kernels.parse(text))
+    except ConvError as error:
+        raise click.UsageError(str(error)) from None
+    _check_writable(json_file)
+    table = Table(box=None, pad_edge=False, show_header=False, collapse_padding=True)
+    for row in kernels.table(described):
+        table.add_row(*row)
+    console = _console(err=json_file == "-")
+    console.print(described.sentence, soft_wrap=True, markup=False)
+    console.print(table)
+    _write_json(json_file, report.as_json(described.asdict()))
+
+
+def _lesson(name: str) -> Any:
+    from multiconv import lessons
+
+    try:
+        return lessons.lesson(name)
+    except ConvError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _check_has_lessons(backend: str) -> None:
+    from multiconv import lessons
+
+    if backend.partition("@")[0] not in lessons.BACKENDS:
+        raise click.UsageError(f"there are no lessons in {backend!r}, but in {', '.join(lessons.BACKENDS)}")
+
+
 def _console(*, err: bool = False) -> Any:
     """A rich console; as wide as a line needs where it is no terminal, so that no path is folded in a log."""
     from rich.console import Console

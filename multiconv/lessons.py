@@ -1,20 +1,21 @@
 """Lessons: one text and five scripts, each in the plain idiom of its framework, run and compared.
 
 A lesson is a folder in ``multiconv/data/lessons``: ``text.md``, in MyST Markdown, and a script for each backend, which
-have the same named cells. The text names a cell where its code and output belong, and the values that pictures are drawn
-of; its front matter says which values the five must agree on, and how closely.
+have the same named cells. The text names a cell where its code and output belong, and the values that pictures are
+drawn of; its front matter says which values the five must agree on, and how closely.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +132,21 @@ class Lesson:
     @cached_property
     def parts(self) -> list[Part]:
         """The text, piece by piece: Markdown, places of cells, and pictures."""
-        text, parts, end = self._front_matter[1], [], 0
+        parts: list[Part] = []
+        text, end = self._front_matter[1], 0
         for block in BLOCK.finditer(text):
             if between := text[end : block.start()].strip("\n"):
                 parts.append(between)
             parts.append(_part(block))
             end = block.end()
-        return [*parts, rest] if (rest := text[end:].strip("\n")) else parts
+        if rest := text[end:].strip("\n"):
+            parts.append(rest)
+        return parts
 
     def script(self, backend: str) -> Path:
         """The script of a backend."""
         return self.folder / f"{backend.partition('@')[0]}.py"
 
-    @cache  # noqa: B019 - there are ten lessons
     def cells(self, backend: str) -> list[Cell]:
         """The cells of a backend's script, in order."""
         source = self.script(backend).read_text()
@@ -230,6 +233,17 @@ def lesson(name: str) -> Lesson:
     raise ConvError(f"there is no lesson {name!r}: the lessons are {', '.join(one.name for one in lessons())}")
 
 
+def available() -> list[str]:
+    """The backends that can be had.
+
+    Examples
+    --------
+    >>> available()[0]
+    'numpy'
+    """
+    return [info.name for info in registry.backends() if info.where is not None and info.name in BACKENDS]
+
+
 def run(
     of: Sequence[Lesson],
     backends: Iterable[str] = BACKENDS,
@@ -265,9 +279,8 @@ def run(
     Examples
     --------
     >>> tabs = run([lesson("cross-correlation")], ["numpy"])
-    >>> tabs["cross-correlation"]["numpy"].values["Y"]
-    array([[19., 25.],
-           [37., 43.]])
+    >>> tabs["cross-correlation"]["numpy"].values["Y"].tolist()
+    [[19.0, 25.0], [37.0, 43.0]]
     """
     backends = list(backends)
     pythons = {backend: registry.locate(backend).python for backend in backends}
@@ -353,8 +366,6 @@ def _run_backend(
 
 def _run_process(python: Path, request: dict[str, Any], here: Path, timeout: float) -> str | None:
     """Run tabs in a process; how it ended, unless well."""
-    import os
-
     environment = {**os.environ, **ENVIRONMENT, **compiled.environment()}
     try:
         ran = subprocess.run(
@@ -387,14 +398,15 @@ def _tab(backend: str, here: Path, of: Lesson) -> Tab | None:
 def _compare(backend: str, name: str, value: Host, how: Any, reference: Host) -> Comparison:
     roundings = ROUNDINGS.fullmatch(how) if isinstance(how, str) else None
     expected = reference if isinstance(how, str) else np.asarray(how)
+    if isinstance(how, str) and roundings is None and how != "exact":
+        raise ConvError(f"text.md says that {name} must be {how!r}: it may be exact, N roundings, or numbers")
     if value.shape != expected.shape:
         return Comparison(backend, name, np.inf, f"its shape is {value.shape}, not {expected.shape}")
     wide, right = value.astype(np.float64), expected.astype(np.float64)
-    if roundings is None:
-        allowed = 0.0
-    else:
-        u = bounds.unit_roundoff("float32")
-        allowed = bounds.gamma(int(roundings[1]), u) * float(np.abs(right).max(initial=0))
+    allowed = 0.0
+    if roundings is not None:
+        relative = bounds.gamma(int(roundings[1]), bounds.unit_roundoff("float32"))
+        allowed = relative * float(np.abs(right).max(initial=0))
     ratios = bounds.ratios(wide, right, np.asarray(allowed))
     worst = float(ratios.max(initial=0))
     if worst <= 1:

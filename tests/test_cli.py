@@ -101,3 +101,22 @@ def test_environments_are_listed_where_there_are_none(tmp_path: Path) -> None:
     assert ran.returncode == 0
     assert f"There are none in {tmp_path}. Make one with: multiconv env create mxnet" in ran.stdout
     assert json.loads(multiconv("env", "list", "--json", MULTICONV_HOME=str(tmp_path)).stdout)["environments"] == []
+
+
+def test_a_kernel_is_described_in_words_and_in_json() -> None:
+    ran = multiconv("describe-kernel", "[[-1,0,1],[-2,0,2],[-1,0,1]]")
+    assert ran.returncode == 0
+    assert "first derivative from left to right" in ran.stdout.splitlines()[0]
+    assert re.search(r"(?m)^DC gain +0 *$", ran.stdout)
+    ran = multiconv("describe-kernel", "[[1/9,1/9,1/9],[1/9,1/9,1/9],[1/9,1/9,1/9]]", "--json", "-")
+    described = json.loads(ran.stdout)
+    assert (described["band"], described["smoothing"], described["dc_gain"]) == ("low-pass", True, 1)
+    assert "low-pass" in ran.stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[[1,2],[3]]", "[[[1]]]", "Sobel", "[[1, NaN]]", "[[1,"])
+def test_what_is_no_kernel_is_refused(text: str) -> None:
+    ran = multiconv("describe-kernel", text)
+    assert ran.returncode == 2
+    assert "Error: " in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -2,9 +2,9 @@
 
     python lesson_tab.py < request.json
 
-The request is ``{"tabs": [{"lesson", "script", "cells": [[name, first line, code], ...], "values": [name, ...]}, ...]}``.
-For each tab a file ``LESSON.npz`` with the values and then ``LESSON.json`` is written into the working directory:
-``{"outputs": {cell: what it printed}, "error": null or [cell, traceback]}``.
+The request is ``{"tabs": [tab, ...]}`` with tabs ``{"lesson", "script", "cells": [[name, first line, code], ...],
+"values": [name, ...]}``. For each a file ``LESSON.npz`` with the values and then ``LESSON.json`` are written into the
+working directory: ``{"outputs": {cell: what it printed}, "error": null or [cell, traceback]}``.
 """
 
 from __future__ import annotations

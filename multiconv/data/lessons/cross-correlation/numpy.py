@@ -1,4 +1,6 @@
 # %% corr2d
+import timeit
+
 import numpy as np
 
 
@@ -11,14 +13,105 @@ def corr2d(X, K):
     return Y
 
 
-X = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]], dtype="float32")
-K = np.array([[0.0, 1.0], [2.0, 3.0]], dtype="float32")
+X = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8]], dtype="float32")
+K = np.array([[0, 1], [2, 3]], dtype="float32")
 Y = corr2d(X, K)
 print(Y)
 
 # %% edges
 X_edges = np.ones((6, 8), dtype="float32")
 X_edges[:, 2:6] = 0
-K_edges = np.array([[1.0, -1.0]], dtype="float32")
+K_edges = np.array([[1, -1]], dtype="float32")
 edges = corr2d(X_edges, K_edges)
 print(edges)
+
+# %% transposed
+edges_transposed = corr2d(X_edges.T, K_edges)
+print(edges_transposed)
+
+# %% derivative
+t = np.arange(8, dtype="float32").reshape(1, 8)
+first_derivative = corr2d(t * t, np.array([[-0.5, 0, 0.5]], dtype="float32"))
+print("(t²)'  ", first_derivative)
+
+
+# %% layer
+class Conv2D:
+    def __init__(self, kernel_size):
+        self.weight = np.random.default_rng().uniform(size=kernel_size).astype("float32")
+        self.bias = np.zeros(1, dtype="float32")
+
+    def forward(self, X):
+        self.X = X
+        return corr2d(X, self.weight) + self.bias
+
+    def backward(self, cotangent):
+        self.weight_gradient = corr2d(self.X, cotangent)
+        self.bias_gradient = np.array([cotangent.sum()])
+
+
+layer = Conv2D((1, 2))
+print({name: parameter.shape for name, parameter in vars(layer).items()})
+layer.weight = K_edges
+layer.bias = np.array([0.5], dtype="float32")
+layer_edges = layer.forward(X_edges)
+print(layer_edges[0])
+
+# %% layer-gradients
+layer.backward(np.ones_like(layer_edges))
+weight_gradient = layer.weight_gradient
+bias_gradient = layer.bias_gradient
+print(weight_gradient, bias_gradient)
+
+
+# %% speed
+def operator(X, K):
+    windows = np.lib.stride_tricks.sliding_window_view(X, K.shape)
+    return np.einsum("ijab,ab->ij", windows, K)
+
+
+X_large = (np.arange(32 * 32, dtype="float32") % 7).reshape(32, 32)
+K_large = np.arange(-4, 5, dtype="float32").reshape(3, 3)
+start = timeit.default_timer()
+by_loop = corr2d(X_large, K_large)
+loop_time = timeit.default_timer() - start
+by_operator = operator(X_large, K_large)
+loop_equals_operator = bool((by_loop == by_operator).all())
+operator_time = timeit.timeit(lambda: operator(X_large, K_large), number=100) / 100
+print("equal:", loop_equals_operator)
+print(f"loop {loop_time * 1e3:.1f} ms, {loop_time / 30**2 * 1e6:.0f} µs for each number of the output")
+print(f"operator {operator_time * 1e3:.3f} ms: the loop takes {loop_time / operator_time:.0f} times as long")
+
+# %% diagonal
+X_diagonal = np.tri(6, dtype="float32")
+K_diagonal = np.array([[1, 0], [0, -1]], dtype="float32")
+diagonal = corr2d(X_diagonal, K_edges)
+diagonal_transposed = corr2d(X_diagonal.T, K_edges)
+diagonal_along = corr2d(X_diagonal, K_diagonal)
+diagonal_across = corr2d(X_diagonal, K_diagonal[:, ::-1])
+print(diagonal)
+print(diagonal_along)
+
+# %% kernel-transposed
+edges_kernel_transposed = corr2d(X_edges.T, K_edges.T)
+diagonal_kernel_transposed = corr2d(X_diagonal, K_edges.T)
+print(edges_kernel_transposed)
+edges_agree = bool((edges_kernel_transposed == edges.T).all())
+diagonals_agree = bool((diagonal_kernel_transposed == diagonal_transposed.T).all())
+print("the transposed answers:", edges_agree, diagonals_agree)
+
+# %% higher-derivatives
+second_derivative = corr2d(t * t, np.array([[1, -2, 1]], dtype="float32"))
+third_derivative = corr2d(t * t * t, np.array([[-1, 3, -3, 1]], dtype="float32"))
+print("(t²)'' ", second_derivative)
+print("(t³)'''", third_derivative)
+
+# %% matrix-product
+patches = np.stack([X[i : i + 2, j : j + 2].ravel() for i in range(2) for j in range(2)])
+Y_from_patches = (patches @ K.ravel()).reshape(2, 2)
+print(patches)
+one_pixel_images = np.eye(9, dtype="float32").reshape(9, 3, 3)
+matrix = np.stack([corr2d(image, K).ravel() for image in one_pixel_images], axis=1)
+Y_from_matrix = (matrix @ X.ravel()).reshape(2, 2)
+print(matrix)
+print(Y_from_matrix)

@@ -1,0 +1,81 @@
+# %% digit
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+digits = np.load("digits.npz")
+labels = digits["labels"][:64]
+X = jnp.asarray(np.round(255 * digits["images"][:64, None]))
+digit = X[0, 0]
+print("batch:", X.shape, "labels:", labels[:10].tolist(), "...")
+print("from row 14:", digit[14, 5:19].tolist())
+
+
+# %% sobel
+def conv2d(weight):
+    layer = nnx.Conv(weight.shape[1], weight.shape[0], (3, 3), padding="VALID", rngs=nnx.Rngs(0))
+    layer.kernel[...] = weight.transpose(2, 3, 1, 0)
+    layer.bias[...] = jnp.zeros(weight.shape[0])
+    return lambda X: layer(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+sobel = jnp.array([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+layer = conv2d(sobel[None, None])
+sobel_answers = layer(X)
+sobel_answer = sobel_answers[0, 0]
+print(X.shape, "->", sobel_answers.shape)
+print("from row 13:", sobel_answer[13, 4:18].tolist())
+
+# %% four-filters
+top = jnp.array([[-1.0, -1.0, -1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+left = jnp.array([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]])
+top_left = jnp.array([[-1.0, -1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+top_right = jnp.array([[0.0, -1.0, -1.0], [1.0, 0.0, -1.0], [1.0, 1.0, 0.0]])
+kernels = jnp.stack([top, left, top_left, top_right])[:, None]
+filters = conv2d(kernels)
+answers = filters(X)
+print("kernels:", kernels.shape, "batch:", X.shape, "->", answers.shape)
+top_answer, left_answer, top_left_answer, top_right_answer = answers[0]
+
+# %% by-label
+names = ["top", "left", "top-left", "top-right"]
+strength = jax.nn.relu(answers).sum(axis=(2, 3))
+is_label = jax.nn.one_hot(labels, 10)
+counts = is_label.sum(axis=0)
+totals = is_label.T @ strength
+means = totals / (26 * 26 * counts[:, None])
+strongest = means.argmax(axis=1)
+print("label   top  left top-left top-right strongest")
+for label, row in enumerate(means.tolist()):
+    print(f"{label:5} {row[0]:5.1f} {row[1]:5.1f} {row[2]:8.1f} {row[3]:9.1f} {names[int(strongest[label])]}")
+best_label = means.argmax(axis=0)
+for k in range(4):
+    print(f"{names[k]} answers most for label {int(best_label[k])}")
+
+# %% exercise-transpose
+turned = filters(X.swapaxes(2, 3)).swapaxes(2, 3)
+turned_top_error = jnp.abs(turned[:, 0] - answers[:, 1]).max()
+turned_right_error = jnp.abs(turned[:, 3] + answers[:, 3]).max()
+print("top filter, turned there and back, less left filter:", float(turned_top_error))
+print("top-right filter, turned there and back, plus itself:", float(turned_right_error))
+
+# %% exercise-sums
+brighter, cut = X[:1] + 100, X[:1, :, 10:]
+sums = filters(X[:1]).sum(axis=(2, 3))[0]
+brighter_sums = filters(brighter).sum(axis=(2, 3))[0]
+cut_sums = filters(cut).sum(axis=(2, 3))[0]
+print("the digit:", sums.tolist())
+print("100 brighter:", brighter_sums.tolist())
+print("without its upper rows:", cut_sums.tolist())
+
+# %% exercise-gradient
+across, down = conv2d(jnp.stack([sobel, sobel.T])[:, None])(X)[0]
+steepness = jnp.sqrt(across**2 + down**2)
+print("from row 13:", [round(s) for s in steepness[13, 4:18].tolist()])
+
+# %% exercise-difference
+difference = kernels[:1] - kernels[1:2]
+difference_error = jnp.abs(conv2d(difference)(X)[:, 0] - (answers[:, 0] - answers[:, 1])).max()
+print("top less left, as one kernel:", difference[0, 0].tolist())
+print("against the difference of the answers:", float(difference_error))

@@ -1,0 +1,255 @@
+"""Every lesson in every framework: it runs, its tabs agree, and a line that is wrong shows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from multiconv import lessons
+from multiconv.cli import main
+from multiconv.errors import BackendUnavailable, ConvError
+from multiconv.lessons import BACKENDS, CellPlace, Comparison, Lesson, Picture, Tab, comparisons, lesson, run
+from multiconv.notebooks import export, notebook
+
+ALL = lessons.lessons()
+NAMES = [one.name for one in ALL]
+
+
+@pytest.fixture(scope="module")
+def tabs() -> dict[str, dict[str, Tab]]:
+    """Of all lessons in all five."""
+    return run(ALL)
+
+
+def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
+    """A lesson made up for a test."""
+    (folder / name).mkdir()
+    (folder / name / "text.md").write_text(f"---\ntitle: T\norder: 1\ncompare: {compare}\n---\n```{{cell}} a\n```\n")
+    for backend, script in scripts.items():
+        (folder / name / f"{backend}.py").write_text(script)
+    return Lesson(name, folder / name)
+
+
+# ---- The lessons
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+def test_the_five_have_the_same_cells_and_the_text_places_each_once(one: Lesson) -> None:
+    placed = [part.name for part in one.parts if isinstance(part, CellPlace)]
+    assert len(placed) == len(set(placed))
+    for backend in BACKENDS:
+        assert [cell.name for cell in one.cells(backend)] == placed, backend
+        assert one.script(backend).read_text().startswith("# %% "), backend
+        assert "multiconv" not in one.script(backend).read_text()
+    assert one.compare
+    assert {part.kind for part in one.parts if isinstance(part, Picture)} <= {"images", "curves", "bars"}
+
+
+def test_they_are_in_an_order() -> None:
+    assert [one.order for one in ALL] == list(range(1, len(ALL) + 1))
+
+
+@pytest.mark.xdist_group("lessons")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+def test_it_runs_and_agrees(one: Lesson, backend: str, tabs: dict[str, dict[str, Tab]]) -> None:
+    tab = tabs[one.name][backend]
+    assert tab.error is None, tab.error
+    assert [c for c in comparisons(one, tabs[one.name]) if c.backend == backend and c.fault] == []
+    assert any(tab.outputs.values())
+
+
+# A line of a tab, and what somebody could have written in its place.
+WRONG = {
+    "cross-correlation": ("X[i : i + h, j : j + w] * K", "X[i : i + h, j : j + w] * K.flip(0)"),
+    "learning-a-kernel": ("rate=0.03, steps=10", "rate=0.0301, steps=10"),
+    "convolution": ("K.flip(0, 1)", "K.flip(1)"),
+    "padding-and-stride": ("pad(X, (0, 1, 0, 1))", "pad(X, (1, 0, 1, 0))"),
+    "channels": ("[K, K + 1, K + 2]", "[K, K + 2, K + 1]"),
+    "receptive-field": ("(kernel - 1) * dilation * step", "(kernel - 1) * step"),
+    "filters-on-digits": ("layer.bias[:] = 0", "layer.bias[:] = 1"),
+    "how-filters-take-shape": ("lr=0.01", "lr=0.0101"),
+    "what-a-kernel-does": ("identity - laplacian", "identity + laplacian"),
+    "gradients": ("K.flip(0, 1)", "K.flip(0)"),
+}
+
+
+@pytest.mark.xdist_group("lessons")
+def test_a_wrong_line_in_one_tab_shows(tmp_path: Path, tabs: dict[str, dict[str, Tab]]) -> None:
+    assert set(WRONG) == set(NAMES)
+    broken = []
+    for name, (right, wrong) in WRONG.items():
+        shutil.copytree(lesson(name).folder, tmp_path / name)
+        script = tmp_path / name / "torch.py"
+        assert script.read_text().count(right) >= 1, (name, right)
+        script.write_text(script.read_text().replace(right, wrong, 1))
+        broken.append(Lesson(name, tmp_path / name))
+    of_torch = run(broken, ["torch"])
+    for one in broken:
+        tab = of_torch[one.name]["torch"]
+        found = comparisons(one, tabs[one.name] | {"torch": tab})
+        assert tab.error or any(c.fault for c in found if c.backend == "torch"), one.name
+        assert not any(c.fault for c in found if c.backend != "torch"), one.name
+
+
+# ---- The runner
+
+
+def test_what_is_printed_and_what_the_values_are(tmp_path: Path) -> None:
+    script = "# %% a\nimport numpy as np\nv = [1, 2]\nprint('one')\nprint('two')\n"
+    one = written(tmp_path, "x", "{v: [1, 2]}", numpy=script)
+    tab = run([one], ["numpy"])["x"]["numpy"]
+    assert tab.outputs == {"a": "one\ntwo\n"}
+    np.testing.assert_array_equal(tab.values["v"], [1, 2])
+    assert comparisons(one, {"numpy": tab}) == [Comparison("numpy", "v", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("# %% a\nv = 1\n\nprint('so far')\nv / 0\n", r"(?s)in cell 'a'.*numpy\.py\", line 5.*ZeroDivisionError"),
+        ("# %% a\nv = 1 +\n", r"(?s)in cell 'a'.*SyntaxError"),
+        ("# %% a\nw = 1\n", "there is no v"),
+        ("# %% a\nimport os\nos.abort()\n", "the process was killed by signal 6"),
+        ("# %% a\nimport os\nos._exit(7)\n", "the process ended with status 7"),
+        ("# %% a\nimport time\ntime.sleep(60)\n", "it took longer than 5 s and was killed"),
+    ],
+    ids=["raises", "no Python", "no value", "dies", "ends", "hangs"],
+)
+def test_a_tab_that_breaks_costs_its_own_lesson_alone(tmp_path: Path, script: str, error: str) -> None:
+    first = written(tmp_path, "first", "{v: 1}", numpy="# %% a\nv = 1\n")
+    broken = written(tmp_path, "broken", "{v: 1}", numpy=script)
+    last = written(tmp_path, "last", "{v: 1}", numpy="# %% a\nv = 1\n")
+    ran = run([first, broken, last], ["numpy"], timeout=5)
+    assert re.search(error, ran["broken"]["numpy"].error or "")
+    assert comparisons(broken, ran["broken"]) == []
+    for one in (first, last):
+        assert comparisons(one, ran[one.name]) == [Comparison("numpy", "v", 0.0)]
+
+
+def test_a_backend_that_cannot_be_had_is_said() -> None:
+    with pytest.raises(BackendUnavailable, match=r"torch@9\.9\.9"):
+        run(ALL[:1], ["torch@9.9.9"])
+
+
+def test_a_lesson_that_does_not_exist() -> None:
+    with pytest.raises(ConvError, match="there is no lesson 'nonsense': the lessons are cross-correlation"):
+        lesson("nonsense")
+
+
+# ---- What they must agree on
+
+
+def compared(compare: object, numpy: object, torch: object, tmp_path: Path) -> Comparison:
+    one = written(tmp_path, "x", f"{{v: {compare}}}")
+    found = comparisons(one, {b: Tab(b, values={"v": np.asarray(v)}) for b, v in (("numpy", numpy), ("torch", torch))})
+    assert found[0].backend == "numpy"
+    return found[1]
+
+
+def test_stated_numbers_are_exact(tmp_path: Path) -> None:
+    assert compared([1, 2], [1, 2], [1.0, 2.0], tmp_path) == Comparison("torch", "v", 0.0)
+    shutil.rmtree(tmp_path / "x")
+    fault = compared([1, 2], [1, 2], np.float32([1, 2.0000002]), tmp_path).fault
+    assert fault is not None
+    assert "element [1]" in fault
+    assert "it must be exact" in fault
+
+
+def test_roundings_allow_so_many_and_no_more(tmp_path: Path) -> None:
+    u, right = 2.0**-24, np.float64([1.0, -4.0])
+    within, beyond = right + np.array([0, 8 * u]), right + np.array([0, 8.1 * u])
+    assert compared("2 roundings", right, within, tmp_path).ratio == pytest.approx(1, rel=1e-6)
+    shutil.rmtree(tmp_path / "x")
+    assert compared("2 roundings", right, beyond, tmp_path).fault is not None
+
+
+@pytest.mark.parametrize("how", ["exact", "5 roundings"])
+def test_another_shape_or_no_number_is_never_right(tmp_path: Path, how: str) -> None:
+    assert "its shape is (1, 2), not (2,)" in str(compared(how, [1.0, 2.0], [[1.0, 2.0]], tmp_path).fault)
+    shutil.rmtree(tmp_path / "x")
+    assert compared(how, [1.0, 2.0], [1.0, np.nan], tmp_path).fault is not None
+
+
+def test_what_a_lesson_declares_must_be_understood(tmp_path: Path) -> None:
+    with pytest.raises(ConvError, match=r"text\.md says that v must be 'about right'"):
+        compared("about right", [1.0], [1.0], tmp_path)
+
+
+# ---- Notebooks
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "tensorflow"])
+def test_a_notebook_runs_from_top_to_bottom(tmp_path: Path, backend: str) -> None:
+    name = "filters-on-digits" if backend in ("numpy", "tensorflow") else "cross-correlation"
+    files = export(lesson(name), backend, tmp_path / "lesson.ipynb")
+    assert [file.name for file in files] == ["lesson.ipynb", *(["digits.npz"] if "digits" in name else [])]
+    made = nbformat.read(tmp_path / "lesson.ipynb", as_version=4)
+    done = nbclient.NotebookClient(made, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = [o for cell in done.cells if cell.cell_type == "code" for o in cell.outputs]
+    assert any(o.output_type == "stream" and o.text.strip() for o in printed)
+    assert any("image/png" in o.get("data", {}) for o in printed)
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_notebook_has_all_cells_and_is_the_same_each_time(one: Lesson, backend: str) -> None:
+    made = notebook(one, backend)
+    nbformat.validate(made)
+    code = [cell.source for cell in made.cells if cell.cell_type == "code"]
+    assert [c for c in code if "plt." not in c] == [cell.code.rstrip("\n") for cell in one.cells(backend)]
+    assert made == notebook(one, backend)
+
+
+# ---- The commands
+
+
+def test_the_list_names_them_all() -> None:
+    ran = CliRunner().invoke(main, ["lesson", "list"])
+    assert [line.split()[0] for line in ran.output.splitlines()] == NAMES
+
+
+def test_a_lesson_is_shown_with_code_and_output() -> None:
+    ran = CliRunner().invoke(main, ["lesson", "run", "cross-correlation", "--backend", "numpy"])
+    assert ran.exit_code == 0
+    assert "def corr2d(X, K):" in ran.output
+    assert "[[19. 25.]" in ran.output
+    assert re.search(r"\nY +as in the book +exact", ran.output)
+
+
+def test_a_disagreement_is_shown_and_is_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written(tmp_path, "x", "{v: 1}", numpy="# %% a\nv = 2\n")
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
+    ran = CliRunner().invoke(main, ["lesson", "run", "x", "--backend", "numpy"])
+    assert ran.exit_code == 1
+    assert "it must be exact" in ran.output
+    (tmp_path / "x" / "numpy.py").write_text("# %% a\nv = 1 / 0\n")
+    ran = CliRunner().invoke(main, ["lesson", "run", "x", "--backend", "numpy"])
+    assert ran.exit_code == 1
+    assert "ZeroDivisionError" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["run", "nonsense"], 2, "there is no lesson 'nonsense': the lessons are"),
+        (["run", "cross-correlation", "--backend", "caffe"], 2, "there is no backend 'caffe'"),
+        (["run", "cross-correlation", "--backend", "torch@9.9.9"], 3, "multiconv env create torch@9.9.9"),
+        (["run", "cross-correlation", "--mnist", "/nowhere"], 2, "/nowhere"),
+        (["export", "nonsense", "-o", "x.ipynb"], 2, "there is no lesson 'nonsense'"),
+        (["export", "cross-correlation", "-o", "/nowhere/x.ipynb"], 2, "can't be written to"),
+        (["export", "cross-correlation"], 2, "--output"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_is_said(arguments: list[str], status: int, words: str) -> None:
+    ran = CliRunner().invoke(main, ["lesson", *arguments])
+    assert ran.exit_code == status
+    assert words in ran.output
