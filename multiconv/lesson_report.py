@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
@@ -57,13 +58,19 @@ def print_lesson(
         elif isinstance(part, Picture):
             console.print(Text(f"[picture of {', '.join(part.values)}] {part.caption}\n", "dim"))
         else:
-            console.print(Markdown(part))
+            console.print(Markdown(_formulas_as_code(part)))
             console.print()
     for backend, tab in tabs.items():
         if tab.error is not None:
             console.print(Text(f"{backend} failed {tab.error}", "bold red"))
     if comparisons:
         console.print(_compared(of, tabs, comparisons))
+
+
+def _formulas_as_code(text: str) -> str:
+    """A terminal has no mathematics, and Markdown would take a formula's backslashes."""
+    displayed = re.sub(r"\$\$(.+?)\$\$", lambda m: f"\n```\n{m[1].strip()}\n```\n", text, flags=re.DOTALL)
+    return re.sub(r"(?<![\\$\w])\$([^$\n]+)\$(?!\w)", r"`\1`", displayed)
 
 
 def _cell(backend: str, code: str, printed: str, width: int) -> Panel:
@@ -87,7 +94,7 @@ def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Compari
     found = {(c.name, c.backend): c for c in comparisons}
     for name, how in of.compare.items():
         row = [found[name, backend] for backend in backends]
-        table.add_row(name, how if isinstance(how, str) else "as in the book", *map(_verdict, row))
+        table.add_row(name, how if isinstance(how, str) else "as stated", *map(_verdict, row))
     return table
 
 
