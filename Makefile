@@ -5,16 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants soak bench clean
+.PHONY: check test test-long lint format mutants soak bench site clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
 
 test: lint                            ## lint, types and tests, every backend required
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -rs
 
 test-long: lint                       ## the same with a thousand examples for each property
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 3600
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadgroup -rs --timeout 3600
 
 lint: $(READY)                        ## style, types, and that no module imports from a floor above its own
 	$(BIN)/ruff check .
@@ -45,6 +45,9 @@ bench: $(READY)                       ## the figures that the README quotes, in 
 	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_forward.txt
 	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction "input gradient" --direction "kernel gradient" --batch 1 | tee $(RESULTS)/numpy_gradients.txt
 	$(TIMED) $(DEPTHWISE) --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_depthwise.txt
+
+site: $(READY)                        ## the lessons, run, with an explorer and the API, as pages: build/site/index.html
+	$(BIN)/python site/build.py
 
 # NumPy, PyTorch, JAX and TensorFlow here; MXNet, which can't live with them, in an environment of its own.
 $(READY): pyproject.toml constraints.txt

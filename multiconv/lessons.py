@@ -131,7 +131,7 @@ class Lesson:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The text, piece by piece: Markdown, places of cells, and pictures."""
+        """The text, piece by piece, as Markdown, places of cells, and pictures."""
         parts: list[Part] = []
         text, end = self._front_matter[1], 0
         for block in BLOCK.finditer(text):

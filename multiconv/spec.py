@@ -324,7 +324,7 @@ class Geometry:
 
     @property
     def products(self) -> int:
-        """The multiplications of one image: the usual measure of a layer's cost."""
+        """The multiplications of one image, the usual measure of a layer's cost."""
         return prod(self.out) * prod(self.w_shape)
 
     def within_reach(self) -> Geometry:

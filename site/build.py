@@ -1,0 +1,230 @@
+"""The website: runs the lessons on all backends, writes their pages and the reference's, and has Sphinx make HTML.
+
+    python site/build.py [--output build/site] [--lessons NAME,...] [--backends NAME,...] [--mnist FOLDER]
+
+The pages lie beside the output, in build/site-pages. A script that fails, values that disagree and warnings are errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from multiconv import figures, lessons, registry
+from multiconv.lessons import CellPlace, Comparison, Lesson, Picture, Tab
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
+MODULES = (
+    *("errors", "spec", "backend", "registry", "oracle", "exact", "bounds", "laws", "problem", "testing"),
+    *("kernels", "digits", "lessons", "figures", "notebooks"),
+)
+MARKED = ":::{div} marked-lines\nLines that differ from NumPy's are marked.\n:::"
+DOCS = ("quirks", "capabilities", "properties", "kill-matrix")
+
+
+def main() -> None:
+    """Build the site, or say what is in the way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "site")
+    parser.add_argument("--lessons", default="", help="the names of some, separated by commas; by default all")
+    parser.add_argument("--backends", default=",".join(lessons.BACKENDS))
+    parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files")
+    arguments = parser.parse_args()
+    output, backends = arguments.output.resolve(), arguments.backends.split(",")
+    pages = output.with_name(f"{output.name}-pages")
+    chosen = [lessons.lesson(name) for name in arguments.lessons.split(",") if name] or lessons.lessons()
+    for folder, mark in ((output, ".buildinfo"), (pages, "conf.py")):
+        if folder.exists() and not (folder / mark).exists():
+            sys.exit(f"{folder} is there already and is no earlier build: name another --output")
+        shutil.rmtree(folder, ignore_errors=True)
+    tabs = lessons.run(chosen, backends, mnist=arguments.mnist, progress=say)
+    if faults := list(all_faults(chosen, tabs)):
+        sys.exit("\n".join(faults))
+    write_pages(pages, chosen, tabs)
+    sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--builder", "html"]
+    doctrees = output.with_name(f"{output.name}-doctrees")
+    if subprocess.run([*sphinx, "--fresh-env", "--doctree-dir", doctrees, pages, output], check=False).returncode:
+        sys.exit(f"Sphinx could not make the pages of {pages}")
+    print(f"{output / 'index.html'}")
+
+
+def say(backend: str, done: int, of: int) -> None:
+    """One line for a backend that is through."""
+    if done == of:
+        print(f"{backend}: {of} lessons have run", flush=True)
+
+
+def all_faults(chosen: Iterable[Lesson], tabs: Mapping[str, Mapping[str, Tab]]) -> Iterator[str]:
+    """Which scripts failed, and which values are not what the lessons say."""
+    for lesson in chosen:
+        for backend, tab in tabs[lesson.name].items():
+            if tab.error is not None:
+                yield f"lesson {lesson.name}, {backend}: {tab.error}"
+        for comparison in lessons.comparisons(lesson, tabs[lesson.name]):
+            if comparison.fault is not None:
+                yield f"lesson {lesson.name}, {comparison.backend}: {comparison.name}: {comparison.fault}"
+
+
+def write_pages(pages: Path, chosen: Sequence[Lesson], tabs: Mapping[str, Mapping[str, Tab]]) -> None:
+    """All that Sphinx needs, in a folder of its own."""
+    for folder in ("lessons", "api", "docs"):
+        (pages / folder).mkdir(parents=True)
+    shutil.copy(HERE / "conf.py", pages)
+    shutil.copy(HERE / "explorer.md", pages)
+    shutil.copytree(HERE / "_static", pages / "_static")
+    for name in DOCS:
+        shutil.copy(ROOT / "docs" / f"{name}.md", pages / "docs")
+    shutil.copy(ROOT / "CHANGELOG.md", pages / "changelog.md")
+    names = "\n".join(f"{n}. [{one.title}](lessons/{one.name}.md)" for n, one in enumerate(chosen, 1))
+    index = (HERE / "index.md").read_text().replace("LESSONS", names)
+    (pages / "index.md").write_text(index)
+    for lesson in chosen:
+        write_lesson(pages / "lessons", lesson, tabs[lesson.name])
+    (pages / "lessons" / "index.md").write_text(lesson_index(chosen, list(tabs[chosen[0].name])))
+    modules = [name for name in MODULES if (ROOT / "multiconv" / f"{name}.py").exists()]
+    (pages / "api" / "index.md").write_text(api_index(modules))
+    for name in modules:
+        (pages / "api" / f"{name}.md").write_text(api_page(name))
+
+
+# ---- Lessons
+
+
+def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
+    """A lesson's page, its pictures and its scripts."""
+    written = []
+    for number, part in enumerate(lesson.parts):
+        if isinstance(part, CellPlace):
+            written.append(cell_tabs(lesson, part.name, tabs))
+        elif isinstance(part, Picture):
+            written.append(picture(folder, f"{lesson.name}-{number}", part, tabs))
+        else:
+            written.append(part)
+    if lessons.REFERENCE in tabs:
+        heading, _, rest = written[0].partition("\n")
+        written[0] = f"{heading}\n\n{MARKED}\n{rest}"
+    written.append(agreement(lesson, lessons.comparisons(lesson, tabs)))
+    scripts = folder / lesson.name
+    scripts.mkdir()
+    for backend in tabs:
+        shutil.copy(lesson.script(backend), scripts)
+    links = (f"{{download}}`{title(b)} <{lesson.name}/{lesson.script(b).name}>`" for b in tabs)
+    written.append(f"The scripts as files: {', '.join(links)}.")
+    (folder / f"{lesson.name}.md").write_text("\n\n".join(written) + "\n")
+
+
+def cell_tabs(lesson: Lesson, name: str, tabs: Mapping[str, Tab]) -> str:
+    """A tab for each backend, with the code of a cell and its output."""
+    codes = {backend: next(c.code for c in lesson.cells(backend) if c.name == name) for backend in tabs}
+    reference = codes.get(lessons.REFERENCE)
+    inner = {}
+    for backend, code in codes.items():
+        lines = [] if reference is None else differing_lines(reference, code)
+        options = [f":emphasize-lines: {','.join(map(str, lines))}"] if lines else []
+        parts = [block("code-block", "python", code, options)]
+        if output := tabs[backend].outputs[name].rstrip():
+            parts.append(block("code-block", "text", output + "\n", [":class: output"]))
+        inner[backend] = "\n\n".join(parts)
+    return tab_set(inner)
+
+
+def differing_lines(reference: str, code: str) -> list[int]:
+    """The numbers of the lines of `code` that `reference` has not, blank ones left out."""
+    ours = code.splitlines()
+    matcher = difflib.SequenceMatcher(None, reference.splitlines(), ours, autojunk=False)
+    changed = (range(start, end) for tag, _, _, start, end in matcher.get_opcodes() if tag != "equal")
+    return [line + 1 for lines in changed for line in lines if ours[line].strip()]
+
+
+def picture(folder: Path, name: str, wanted: Picture, tabs: Mapping[str, Tab]) -> str:
+    """A picture, or one for each backend, each in a tab."""
+    if not wanted.each:
+        return figure(folder, name, wanted, tabs)
+    return tab_set({b: figure(folder, f"{name}-{b.partition('@')[0]}", wanted, {b: tab}) for b, tab in tabs.items()})
+
+
+def figure(folder: Path, name: str, wanted: Picture, tabs: Mapping[str, Tab]) -> str:
+    """An SVG file, and the Markdown that has it stand in the page."""
+    (folder / f"{name}.svg").write_text(figures.draw(wanted, tabs))
+    return f"::::{{div}} picture\n```{{raw}} html\n:file: {name}.svg\n```\n\n{wanted.caption}\n::::"
+
+
+def agreement(lesson: Lesson, found: Iterable[Comparison]) -> str:
+    """What was compared, and how far the backends lay apart."""
+    ratios = {(c.name, c.backend): c.ratio for c in found}
+    backends = list(dict.fromkeys(backend for _, backend in ratios))
+    if not ratios:
+        return ""
+    rows = [["value", "must be", *map(title, backends)], ["---"] * (2 + len(backends))]
+    for name, how in lesson.compare.items():
+        roundings = isinstance(how, str) and how != "exact"
+        must = f"within {how}" if roundings else "the same bits" if how == "exact" else "these numbers"
+        rows.append([f"`{name}`", must, *(f"{ratios[name, b]:.2g}" if roundings else "yes" for b in backends)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return (
+        "## What was compared\n\nWhen this page was made, with every script run anew. The numbers are the largest "
+        f"error in units of what the roundings allow, so at most 1.\n\n{table}"
+    )
+
+
+def lesson_index(chosen: Iterable[Lesson], backends: Iterable[str]) -> str:
+    """The list of the lessons, and what they were run with."""
+    versions = ", ".join(f"{title(b)} {registry.locate(b).version}" for b in backends)
+    names = "\n".join(lesson.name for lesson in chosen)
+    return (
+        "# Lessons\n\nEach can be read alone. They follow sections 7.2 to 7.4 of "
+        "[Dive into Deep Learning](https://d2l.ai), and go on from there.\n\n"
+        f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n\nRun with {versions}, on a CPU.\n"
+    )
+
+
+def title(backend: str) -> str:
+    """The name as people write it; a version stays with it."""
+    name, at, version = backend.partition("@")
+    return TITLES.get(name, name) + at + version
+
+
+def tab_set(inner: Mapping[str, str]) -> str:
+    """A set of tabs that follows all others in the choice of a framework."""
+    items = (f":::::{{tab-item}} {title(b)}\n:sync: {b}\n\n{text}\n:::::" for b, text in inner.items())
+    return "\n\n".join(["::::::{tab-set}\n:sync-group: framework", *items, "::::::"])
+
+
+def block(directive: str, argument: str, body: str, options: Iterable[str] = ()) -> str:
+    """A directive whose fence is longer than any in its body."""
+    fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", body)), 3)
+    return "\n".join([f"{fence}{{{directive}}} {argument}", *options, "", f"{body}{fence}"])
+
+
+# ---- The reference
+
+
+def api_index(modules: Iterable[str]) -> str:
+    """The package itself, and the list of its modules."""
+    names = "\n".join(modules)
+    return (
+        "# API\n\n```{eval-rst}\n.. automodule:: multiconv\n   :no-members:\n\n"
+        "```\n\n`multiconv` itself has the names `Backend`, `BackendInfo`, `ConvSpec`, `Geometry`, `backend`, "
+        "`backends` and the errors; the modules that define them say what they are.\n\n"
+        f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
+    )
+
+
+def api_page(module: str) -> str:
+    """All that is public in a module."""
+    return (
+        f"# multiconv.{module}\n\n```{{eval-rst}}\n.. automodule:: multiconv.{module}\n   :members:\n"
+        f"{'   :show-inheritance:' if module == 'errors' else ''}\n```\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
