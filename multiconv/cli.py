@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 UNAVAILABLE = 3
 INTERRUPTED = 130
+LESSONS_NEED = ("matplotlib", "nbformat", "sklearn", "yaml")
 
 
 class Group(click.Group):
@@ -26,6 +28,11 @@ class Group(click.Group):
             return super().invoke(ctx)
         except BackendUnavailable as error:
             click.echo(f"multiconv: {error}", err=True)
+            ctx.exit(UNAVAILABLE)
+        except ModuleNotFoundError as error:
+            if error.name not in LESSONS_NEED:
+                raise
+            click.echo(f"multiconv: lessons need {error.name}: pip install 'multiconv[lessons]'", err=True)
             ctx.exit(UNAVAILABLE)
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)
@@ -490,7 +497,10 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
         _check_has_lessons(backend)
     backends = list(dict.fromkeys(names)) or lessons.available()
     console, notes = _console(), _console(err=True)
-    with notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else _nothing():
+    with (
+        _as_usage(),
+        notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else _nothing(),
+    ):
         tabs = lessons.run([of], backends, mnist=mnist)[name]
     compared = lessons.comparisons(of, tabs)
     print_lesson(of, tabs, list(names) or backends[:1], compared, console)
@@ -511,8 +521,9 @@ def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> No
     _check_names((backend,))
     _check_has_lessons(backend)
     _check_writable(str(file), "--output")
-    for written in export(of, backend, file, mnist):
-        click.echo(f"wrote {written}", err=True)
+    with _as_usage():
+        for written in export(of, backend, file, mnist):
+            click.echo(f"wrote {written}", err=True)
 
 
 @main.command("describe-kernel")
@@ -527,11 +538,9 @@ def describe_kernel(text: str, json_file: str | None) -> None:
 
     from multiconv import kernels, report
 
-    try:
-        described = kernels.describe(kernels.parse(text))
-    except ConvError as error:
-        raise click.UsageError(str(error)) from None
     _check_writable(json_file)
+    with _as_usage():
+        described = kernels.describe(kernels.parse(text))
     table = Table(box=None, pad_edge=False, show_header=False, collapse_padding=True)
     for row in kernels.table(described):
         table.add_row(*row)
@@ -544,8 +553,15 @@ def describe_kernel(text: str, json_file: str | None) -> None:
 def _lesson(name: str) -> Any:
     from multiconv import lessons
 
-    try:
+    with _as_usage():
         return lessons.lesson(name)
+
+
+@contextmanager
+def _as_usage() -> Iterator[None]:
+    """What is wrong with the input is bad usage."""
+    try:
+        yield
     except ConvError as error:
         raise click.UsageError(str(error)) from None
 

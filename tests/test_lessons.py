@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbclient
@@ -234,6 +236,22 @@ def test_a_disagreement_is_shown_and_is_the_exit_status(monkeypatch: pytest.Monk
     ran = CliRunner().invoke(main, ["lesson", "run", "x", "--backend", "numpy"])
     assert ran.exit_code == 1
     assert "ZeroDivisionError" in ran.output
+
+
+def test_what_is_not_mnist_is_bad_usage(tmp_path: Path) -> None:
+    for arguments in (["run"], ["export", "-o", str(tmp_path / "x.ipynb")]):
+        ran = CliRunner().invoke(main, ["lesson", *arguments, "filters-on-digits", "--mnist", str(tmp_path)])
+        assert ran.exit_code == 2
+        assert "train-images-idx3-ubyte" in ran.output
+
+
+def test_without_what_lessons_need_it_is_said_how_to_get_it() -> None:
+    for missing in ("yaml", "nbformat"):
+        script = f"import sys; sys.modules[{missing!r}] = None; from multiconv.cli import main; main()"
+        command = [sys.executable, "-c", script, "lesson", "export", "cross-correlation", "-o", "/tmp/never.ipynb"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == 3
+        assert ran.stderr == f"multiconv: lessons need {missing}: pip install 'multiconv[lessons]'\n"
 
 
 @pytest.mark.parametrize(
