@@ -95,10 +95,14 @@ def totals(report: Report) -> list[tuple[str, str, str, str, float]]:
         found.setdefault(key, []).append(row)
     sizes = {of: len(layer_set(of).layers) for of in networks()}
     return [
-        (key[0], key[5], key[6], key[7], sum(r.entry.case.layer.count * r.median for r in rows))
+        (_conditions(*key[:5]), *key[5:], sum(r.entry.case.layer.count * r.median for r in rows))
         for key, rows in found.items()
         if len(rows) == sizes.get(key[0]) and all(r.status == MEASURED for r in rows)
     ]
+
+
+def _conditions(network: str, batch: int, dtype: str, threads: int, layout: str) -> str:
+    return f"{network}, batch {batch}, {dtype}, {threads} thread{'s' * (threads > 1)}, {layout}"
 
 
 def as_pyperf_json(report: Report) -> str:

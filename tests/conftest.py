@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import multiconv as mc
-from multiconv import compiled
+from multiconv import compiled, lessons
 
 os.environ.update(compiled.environment())  # before anything imports JAX, whose compiler is a third of the time
 
@@ -28,3 +28,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 def five() -> dict[str, mc.Backend]:
     """All five by name."""
     return {name: mc.backend(name) for name in FIVE}
+
+
+@pytest.fixture(scope="session")
+def lesson_tabs() -> dict[str, dict[str, lessons.Tab]]:
+    """What comes of every lesson in all five; who asks is in the group "lessons", so that they run once."""
+    return lessons.run(lessons.lessons())

@@ -477,8 +477,8 @@ def test_means_and_totals():
     assert (label, mode, direction, count) == ("numpy", "eager", "forward", 9)
     assert mean == pytest.approx((0.5 * 2**8) ** (1 / 9))
     assert totals(report) == [
-        ("vgg19", "torch", "eager", "forward", 32.0),
-        ("vgg19", "numpy", "eager", "forward", 19.0),
+        ("vgg19, batch 1, float32, 1 thread, native", "torch", "eager", "forward", 32.0),
+        ("vgg19, batch 1, float32, 1 thread, native", "numpy", "eager", "forward", 19.0),
     ]
     report.rows.pop()
     assert [total[1] for total in totals(report)] == ["torch"]

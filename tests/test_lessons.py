@@ -24,12 +24,6 @@ ALL = lessons.lessons()
 NAMES = [one.name for one in ALL]
 
 
-@pytest.fixture(scope="module")
-def tabs() -> dict[str, dict[str, Tab]]:
-    """Of all lessons in all five."""
-    return run(ALL)
-
-
 def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
     """A lesson made up for a test."""
     (folder / name).mkdir()
@@ -61,10 +55,10 @@ def test_they_are_in_an_order() -> None:
 @pytest.mark.xdist_group("lessons")
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
-def test_it_runs_and_agrees(one: Lesson, backend: str, tabs: dict[str, dict[str, Tab]]) -> None:
-    tab = tabs[one.name][backend]
+def test_it_runs_and_agrees(one: Lesson, backend: str, lesson_tabs: dict[str, dict[str, Tab]]) -> None:
+    tab = lesson_tabs[one.name][backend]
     assert tab.error is None, tab.error
-    assert [c for c in comparisons(one, tabs[one.name]) if c.backend == backend and c.fault] == []
+    assert [c for c in comparisons(one, lesson_tabs[one.name]) if c.backend == backend and c.fault] == []
     assert any(tab.outputs.values())
 
 
@@ -84,7 +78,7 @@ WRONG = {
 
 
 @pytest.mark.xdist_group("lessons")
-def test_a_wrong_line_in_one_tab_shows(tmp_path: Path, tabs: dict[str, dict[str, Tab]]) -> None:
+def test_a_wrong_line_in_one_tab_shows(tmp_path: Path, lesson_tabs: dict[str, dict[str, Tab]]) -> None:
     assert set(WRONG) == set(NAMES)
     broken = []
     for name, (right, wrong) in WRONG.items():
@@ -96,7 +90,7 @@ def test_a_wrong_line_in_one_tab_shows(tmp_path: Path, tabs: dict[str, dict[str,
     of_torch = run(broken, ["torch"])
     for one in broken:
         tab = of_torch[one.name]["torch"]
-        found = comparisons(one, tabs[one.name] | {"torch": tab})
+        found = comparisons(one, lesson_tabs[one.name] | {"torch": tab})
         assert tab.error or any(c.fault for c in found if c.backend == "torch"), one.name
         assert not any(c.fault for c in found if c.backend != "torch"), one.name
 
