@@ -29,7 +29,7 @@ Slices = tuple[slice, ...]
 
 TILE = 2**22
 """The most elements that a temporary array has."""
-IN_CACHE = 2**17
+IN_CACHE = 2**18
 """How many elements a block of `Depthwise` has."""
 COLUMNS = 1024
 """How many outputs a tile of `Im2col` has, so that packing the kernel for each tile costs little."""
@@ -182,7 +182,7 @@ class Im2col:
         self.g = g
         self.rows = g.in_channels // g.groups * prod(g.kernel)
         self.matrix = (g.groups, g.out_channels // g.groups, self.rows)
-        limit = min(max(4 * IN_CACHE, g.in_channels * prod(g.kernel) * COLUMNS), TILE)
+        limit = min(max(2 * IN_CACHE, g.in_channels * prod(g.kernel) * COLUMNS), TILE)
         self.tiles = tiles(g, limit)
         largest = self.tiles[0]
         elements = g.in_channels * (prod(g.kernel) * prod(largest.shape) + prod(largest.box.shape))
@@ -287,16 +287,16 @@ class Depthwise:
     def forward(self, x: Array, w: Array, y: Array) -> None:
         """Write the cross-correlation of x and w into y."""
         g, kernel = self.g, contiguous(w, self.matrix)
-        y = y.reshape(g.batch, g.groups, self.many, *g.out)
-        total = np.empty((self.block, self.many, self.outputs), x.dtype)
-        part = np.empty_like(total)
-        for number, some, rows in self._copies(x):
-            count = len(rows[0])
-            for i, seen in enumerate(rows):
-                np.matmul(kernel[some, :, i], seen, out=(part if i else total)[:count])
-                if i:
-                    total += part
-            y[number, some] = total[:count].reshape(count, self.many, *g.out)
+        y = y.reshape(g.batch, g.groups, self.many, self.outputs)
+        whole, part = (np.empty((self.block, self.many, self.outputs), x.dtype) for _ in range(2))
+        for number, some, (first, *others) in self._copies(x):
+            into, count = y[number, some], len(first)
+            total = into if into.flags.c_contiguous else whole[:count]
+            np.matmul(kernel[some, :, 0], first, out=total)
+            for i, seen in enumerate(others, 1):
+                total += np.matmul(kernel[some, :, i], seen, out=part[:count])
+            if total is not into:
+                into[...] = total
 
     def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
         """Write the products of dy and the copies, summed over the images, into dw."""

@@ -151,7 +151,7 @@ CUT = [
 @pytest.fixture
 def _little_room(monkeypatch):
     monkeypatch.setattr(direct, "TILE", 2**15)
-    monkeypatch.setattr(direct, "IN_CACHE", 2**11)
+    monkeypatch.setattr(direct, "IN_CACHE", 2**12)
     monkeypatch.setattr(direct, "COLUMNS", 32)
     monkeypatch.setattr(fast, "KERNEL_BYTES", 2**14)
     monkeypatch.setattr(fast, "BLOCK_BYTES", 2**17)
