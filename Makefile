@@ -41,7 +41,8 @@ bench: $(READY)                       ## the figures that the README quotes, in 
 	$(BIN)/python benchmarks/round_trip.py | tee $(RESULTS)/round_trip.txt
 	$(BIN)/python benchmarks/import_time.py | tee $(RESULTS)/import_time.txt
 	$(BIN)/python benchmarks/cost_against_size.py | tee $(RESULTS)/cost_against_size.txt
-	$(BIN)/multiconv bench --html $(RESULTS)/laptop.html --json $(RESULTS)/laptop.json | tee $(RESULTS)/laptop.txt
+	mkdir -p build
+	$(BIN)/multiconv bench --html build/laptop.html --json build/laptop.json | tee $(RESULTS)/laptop.txt
 	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_forward.txt
 	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction "input gradient" --direction "kernel gradient" --batch 1 | tee $(RESULTS)/numpy_gradients.txt
 	$(TIMED) $(DEPTHWISE) --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_depthwise.txt

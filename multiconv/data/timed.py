@@ -257,7 +257,10 @@ class Timed:
         return min(float(self._loop(call, 1, dtype)[0]) for _ in range(RATE_CALLS))
 
     def _settings(self) -> Any:
-        names = ("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MXNET_", "XLA_", "TF_", "MALLOC_", "NPROC")
+        names = (
+            *("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MXNET_", "XLA_", "MALLOC_", "NPROC"),
+            *("TF_CPP_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_"),  # TF_CLI_ and the like are Terraform's
+        )
         settings = {
             "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(names)},
