@@ -27,12 +27,10 @@ from multiconv.problem import DIRECTIONS, Expected, Judgement, Problem, judge
 from multiconv.scripts import script
 from multiconv.shrinking import smallest
 from multiconv.spec import ConvSpec
-from multiconv.worker import RemoteBackend
+from multiconv.worker import PATIENT_THREADS, RemoteBackend
 
 LAYER_PRODUCTS = {"float32": 2_000_000, "float64": 500_000}
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}  # as each was published
-# Idle threads don't take the others' cores.
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 AHEAD = 16
 WORKERS = {"jax": 2}  # it compiles each shape, and the others would wait for one
 CRASHES = 5

@@ -16,6 +16,7 @@ from multiconv.errors import ConvError
 
 SIZE = 28
 COUNT = 256
+FILE = "digits.npz"  # as lessons read it
 CLASSES = 10
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP = b"\x1f\x8b"

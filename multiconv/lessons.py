@@ -25,6 +25,7 @@ import yaml
 
 from multiconv import bounds, compiled, digits, registry
 from multiconv.errors import BackendUnavailable, ConvError
+from multiconv.worker import PATIENT_THREADS
 
 Host = npt.NDArray[Any]
 
@@ -33,7 +34,6 @@ RUNNER = Path(__file__).parent / "data" / "lesson_tab.py"
 BACKENDS = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 REFERENCE = "numpy"
 TIMEOUT = 300.0
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
 
 CELL = re.compile(r"^# %% (?P<name>[\w-]+)\n", re.MULTILINE)
 BLOCK = re.compile(
@@ -156,6 +156,11 @@ class Lesson:
             Cell(m["name"], source.count("\n", 0, m.end()) + 1, source[m.end() : end].strip("\n") + "\n")
             for m, end in zip(markers, ends)
         ]
+
+    @property
+    def reads_digits(self) -> bool:
+        """Whether a script wants the digits in its working directory."""
+        return any(digits.FILE in script.read_text() for script in self.folder.glob("*.py"))
 
     @property
     def values(self) -> list[str]:
@@ -285,12 +290,13 @@ def run(
     backends = list(backends)
     pythons = {backend: registry.locate(backend).python for backend in backends}
     with tempfile.TemporaryDirectory(prefix="multiconv-lessons-") as folder, ThreadPoolExecutor(2) as pool:
-        images = digits.load(mnist)
+        images = digits.load(mnist) if mnist or any(one.reads_digits for one in of) else None
 
         def all_of(backend: str) -> list[Tab]:
             here = Path(folder, backend.replace("/", "_"))
             here.mkdir()
-            images.save(here / "digits.npz")
+            if images is not None:
+                images.save(here / digits.FILE)
             return _run_backend(of, backend, pythons[backend], here, timeout, progress)
 
         columns = dict(zip(backends, pool.map(all_of, backends)))
@@ -366,7 +372,7 @@ def _run_backend(
 
 def _run_process(python: Path, request: dict[str, Any], here: Path, timeout: float) -> str | None:
     """Run tabs in a process; how it ended, unless well."""
-    environment = {**os.environ, **ENVIRONMENT, **compiled.environment()}
+    environment = os.environ | PATIENT_THREADS | compiled.environment() | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         ran = subprocess.run(
             [str(python), str(RUNNER)], input=json.dumps(request), capture_output=True, text=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -12,8 +11,7 @@ import nbformat
 from multiconv import digits
 from multiconv.lessons import CellPlace, Lesson, Picture
 
-v4: Any = nbformat.v4
-DIGITS = "digits.npz"
+jupyter: Any = nbformat  # which has no types
 # How each framework hands an array to NumPy, which matplotlib draws.
 TO_NUMPY = {
     "numpy": "np.asarray({})",
@@ -63,15 +61,15 @@ def notebook(of: Lesson, backend: str) -> Any:
     cells = []
     for part in of.parts:
         if isinstance(part, CellPlace):
-            cells.append(v4.new_code_cell(code[part.name].rstrip("\n")))
+            cells.append(jupyter.v4.new_code_cell(code[part.name].rstrip("\n")))
         elif isinstance(part, Picture):
-            cells.append(v4.new_code_cell(_drawing(part, backend)))
+            cells.append(jupyter.v4.new_code_cell(_drawing(part, backend)))
         else:
-            cells.append(v4.new_markdown_cell(part))
+            cells.append(jupyter.v4.new_markdown_cell(part))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # nbformat's own are random, and each export would differ
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+    return jupyter.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
 def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> list[Path]:
@@ -90,13 +88,11 @@ def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> l
     list of Path
         What was written.
     """
-    made = notebook(of, backend)
-    nbformat.validate(made)
-    file.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n")
-    if not any(DIGITS in cell.source for cell in made.cells):
+    jupyter.write(notebook(of, backend), file)
+    if not of.reads_digits:
         return [file]
-    digits.load(mnist).save(file.parent / DIGITS)
-    return [file, file.parent / DIGITS]
+    digits.load(mnist).save(file.parent / digits.FILE)
+    return [file, file.parent / digits.FILE]
 
 
 def _drawing(picture: Picture, backend: str) -> str:

@@ -37,6 +37,8 @@ from multiconv.wire import Garbled, Wire, anonymous_file
 TIMEOUT = 300.0
 START_TIMEOUT = 120.0
 GRACE = 2.0
+# For workers that share the cores: idle threads sleep, and don't take those of others.
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 KEPT_STDERR = 1 << 20
 SHOWN_STDERR = 4000
 SHOWN_VALUES = 256
