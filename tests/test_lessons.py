@@ -204,6 +204,10 @@ def test_a_notebook_has_all_cells_and_is_the_same_each_time(one: Lesson, backend
     assert made == notebook(one, backend)
 
 
+def test_a_version_of_a_framework_has_its_notebook() -> None:
+    assert notebook(ALL[0], "torch@2.5.1") == notebook(ALL[0], "torch")
+
+
 # ---- The commands
 
 
