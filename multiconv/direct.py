@@ -29,10 +29,16 @@ Slices = tuple[slice, ...]
 
 TILE = 2**22
 """The most elements that a temporary array has."""
-IN_CACHE = 2**18
-"""How many elements a block of `Depthwise` has."""
+FEW = 2**19
+"""What a tile of `Im2col` may have in any case."""
 COLUMNS = 1024
 """How many outputs a tile of `Im2col` has, so that packing the kernel for each tile costs little."""
+AT_ONCE = 2**20
+"""How many elements a block of `Depthwise` has."""
+TOGETHER = 512
+"""How many outputs the images have that `Depthwise` takes together."""
+PAGE = 4096
+"""The bytes at whose distance a processor takes two addresses for the same, and waits."""
 BLOCK = 8
 """How many outputs, along either axis, `Toeplitz` has in a row of its matrix."""
 
@@ -182,7 +188,7 @@ class Im2col:
         self.g = g
         self.rows = g.in_channels // g.groups * prod(g.kernel)
         self.matrix = (g.groups, g.out_channels // g.groups, self.rows)
-        limit = min(max(2 * IN_CACHE, g.in_channels * prod(g.kernel) * COLUMNS), TILE)
+        limit = min(max(FEW, g.in_channels * prod(g.kernel) * COLUMNS), TILE)
         self.tiles = tiles(g, limit)
         largest = self.tiles[0]
         elements = g.in_channels * (prod(g.kernel) * prod(largest.shape) + prod(largest.box.shape))
@@ -254,12 +260,12 @@ class Im2col:
 
 
 class Depthwise:
-    """One channel a group, in two dimensions: for each row of the kernel, a product with shifted copies of the channel.
+    """One channel a group, in two dimensions: for each row of the kernel, a product with moved copies of the channel.
 
     A channel is copied once for each column of the kernel, moved by as many pixels. Then the outputs of a row of the
     kernel are one product of its taps and of these copies, from that row on: ``C_out * prod(kernel)`` products an
-    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks that stay in the cache.
-    The input gradient adds up what each tap adds.
+    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks, and small images several
+    together. The input gradient adds up what each tap adds.
     """
 
     needs = "two spatial axes, one input channel a group, and channels that are not too large"
@@ -267,10 +273,7 @@ class Depthwise:
     @staticmethod
     def takes(g: Geometry) -> bool:
         """Whether it can compute this."""
-        if g.ndim != 2 or g.in_channels != g.groups:
-            return False
-        copies = g.kernel[1] * prod(g.padded) // g.stride[1]
-        return copies + 2 * g.out_channels // g.groups * prod(g.out) <= TILE
+        return g.ndim == 2 and g.in_channels == g.groups and Depthwise(g).elements <= TILE
 
     def __init__(self, g: Geometry) -> None:
         self.g = g
@@ -278,34 +281,41 @@ class Depthwise:
         self.many = g.out_channels // g.groups
         self.matrix = (g.groups, self.many, *g.kernel)
         self.rows = g.out[0] + (g.extent[0] - 1) // s
+        self.pixels, self.outputs = self.rows * g.out[1], prod(g.out)
+        self.images = max(1, min(g.batch, TOGETHER // max(1, self.outputs)))
         # Row i of the kernel sees every s-th row of the input, from i * d on.
         self.starts = [(i * d % s, i * d // s * g.out[1]) for i in range(k)]
-        self.outputs = prod(g.out)
-        copies = self.width * s * self.rows * g.out[1]
-        self.block = max(1, min(g.groups, IN_CACHE // (copies + 2 * self.many * self.outputs)))
+        # The outputs of images that are taken together, and what lies between them.
+        self.reach = (self.images - 1) * self.pixels + self.outputs
+        self.elements = self.width * s * self.pixels + 2 * self.many * self.outputs
+        self.copied, self.moved = self._moves()
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
         """Write the cross-correlation of x and w into y."""
-        g, kernel = self.g, contiguous(w, self.matrix)
-        y = y.reshape(g.batch, g.groups, self.many, self.outputs)
-        whole, part = (np.empty((self.block, self.many, self.outputs), x.dtype) for _ in range(2))
-        for number, some, (first, *others) in self._copies(x):
-            into, count = y[number, some], len(first)
-            total = into if into.flags.c_contiguous else whole[:count]
-            np.matmul(kernel[some, :, 0], first, out=total)
-            for i, seen in enumerate(others, 1):
-                total += np.matmul(kernel[some, :, i], seen, out=part[:count])
-            if total is not into:
-                into[...] = total
+        kernel = contiguous(w, self.matrix)
+        y = y.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
+        shape = (self._block(self.images), self.many, self.reach)
+        whole, part = np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # also of what lies between images, which nobody wants
+            for images, channels, (first, *others) in self._copies(x):
+                into, count = y[images, channels], len(first)
+                direct = self.images == 1 and into.flags.c_contiguous
+                total = into[0] if direct else whole[:count]
+                np.matmul(kernel[channels, :, 0], first, out=total)
+                for i, seen in enumerate(others, 1):
+                    total += np.matmul(kernel[channels, :, i], seen, out=part[:count])
+                if not direct:
+                    into[...] = self._by_image(total).transpose(2, 0, 1, 3)[: len(into)]
 
     def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
         """Write the products of dy and the copies, summed over the images, into dw."""
         dw = dw.reshape(self.matrix)
         dw[...] = 0
         dy = dy.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
-        for number, some, rows in self._copies(x):
+        for images, channels, rows in self._copies(x):
             for i, seen in enumerate(rows):
-                dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
+                columns = self._by_image(seen).transpose(2, 0, 3, 1)[: images.stop - images.start]
+                dw[channels, :, i] += np.matmul(dy[images, channels], columns).sum(axis=0)
 
     def input_gradient(self, dy: Array, w: Array, dx: Array) -> None:
         """Write what each tap of the kernel adds to the pixels that it saw into dx."""
@@ -324,10 +334,11 @@ class Depthwise:
             [(phase, *pixels_seen(n, size, s, phase - before)) for phase in range(s)]
             for n, size, s, (before, _) in zip(far, g.size, g.stride, g.pads)
         ]
-        phases = np.empty((*g.stride, self.block, *far), dy.dtype)
-        part = np.empty((self.block, *g.out), dy.dtype)
-        for number, some in self._blocks():
-            count = some.stop - some.start
+        block = self._block(1)
+        phases = np.empty((*g.stride, block, *far), dy.dtype)
+        part = np.empty((block, *g.out), dy.dtype)
+        for images, some in self._blocks(1):
+            number, count = images.start, some.stop - some.start
             phases[...] = 0
             for (i, down, row), (j, right, column) in product(*taps):
                 into = phases[down, right, :count, row, column]
@@ -337,31 +348,69 @@ class Depthwise:
             for (down, to, row), (right, across, column) in product(*pixels):
                 dx[number, some, to, across] = phases[down, right, :count, row, column]
 
-    def _blocks(self) -> Iterator[tuple[int, slice]]:
-        """Each image, and each block of channels."""
-        for number in range(self.g.batch):
-            for begin in range(0, self.g.groups, self.block):
-                yield number, slice(begin, min(begin + self.block, self.g.groups))
+    def _by_image(self, seen: Array) -> Array:
+        """A view (channels, n, images, outputs) of an array (channels, n, outputs of images and what lies between)."""
+        last = seen.strides[2]
+        return np.lib.stride_tricks.as_strided(
+            seen, (*seen.shape[:2], self.images, self.outputs), (*seen.strides[:2], self.pixels * last, last)
+        )
 
-    def _copies(self, x: Array) -> Iterator[tuple[int, slice, list[Array]]]:
-        """For each image and block of channels what each row of the kernel sees: (channels, kernel width, outputs)."""
+    def _block(self, images: int) -> int:
+        """How many channels of so many images are taken at once."""
+        return max(1, min(self.g.groups, AT_ONCE // (images * self.elements)))
+
+    def _blocks(self, images: int) -> Iterator[tuple[slice, slice]]:
+        """So many images at a time, and of them a block of channels."""
+        g, step = self.g, self._block(images)
+        for image, channel in product(range(0, g.batch, images), range(0, g.groups, step)):
+            yield slice(image, min(image + images, g.batch)), slice(channel, min(channel + step, g.groups))
+
+    def _copies(self, x: Array) -> Iterator[tuple[slice, slice, list[Array]]]:
+        """For images and channels what each row of the kernel sees: (channels, kernel width, outputs of the images)."""
+        phases, block = self.g.stride[0], self._block(self.images)
+        size = block * self.images * self.pixels
+        apart = (PAGE // (self.width + 1) - size * x.itemsize) % PAGE // x.itemsize
+        flat = np.empty((phases, self.width, size + apart), x.dtype)[..., :size]
+        copies = flat.reshape(phases, self.width, block, self.images, self.rows, self.g.out[1])
+        by_channel = flat.reshape(phases, self.width, block, -1).swapaxes(1, 2)
+        by_row = [by_channel[phase, ..., start : start + self.reach] for phase, start in self.starts]
+        for phase, j, _, outputs in self.copied:
+            clear_around(copies[phase, j], *outputs)
+        for images, channels in self._blocks(self.images):
+            seen = x[images, channels].swapaxes(0, 1)
+            whole = (slice(len(seen)), slice(seen.shape[1]))
+            for phase, j, pixels, outputs in self.copied:
+                copies[phase, j][(*whole, *outputs)] = seen[(*whole, *pixels)]
+            for phase, (j, other, of, to, edge) in product(range(phases), self.moved):
+                flat[phase, j, to] = flat[phase, other, of]
+                copies[phase, j, ..., edge] = 0
+            yield images, channels, [row[: len(seen)] for row in by_row]
+
+    def _moves(self) -> tuple[list[tuple[int, int, Slices, Slices]], list[tuple[int, int, slice, slice, slice]]]:
+        """What is copied from the image: (phase, column of the kernel, pixels, outputs); and what from another column.
+
+        That is, (column, other column, from, to, where zeros are): of the columns that see the same phase of the image,
+        those that see what the one that sees most does, moved, and zeros.
+        """
         g = self.g
-        (h, width), s, (before, left) = g.size, g.stride, (pads[0] for pads in g.pads)
-        copies = np.zeros((self.block, self.width, s[0], self.rows, g.out[1]), x.dtype)
-        flat = copies.reshape(self.block, self.width, s[0], -1)
-        seen = [flat[:, :, phase, start : start + self.outputs] for phase, start in self.starts]
-        down = [pixels_seen(self.rows, h, s[0], phase - before) for phase in range(s[0])]
-        right = [pixels_seen(g.out[1], width, s[1], j * g.dilation[1] - left) for j in range(self.width)]
-        moves = [
-            ((slice(None), j, phase, to_row, to_column), (row, column))
-            for phase, (row, to_row) in enumerate(down)
-            for j, (column, to_column) in enumerate(right)
-        ]
-        for number, some in self._blocks():
-            count = some.stop - some.start
-            for to, (row, column) in moves:
-                copies[:count][to] = x[number, some, row, column]
-            yield number, some, [rows[:count] for rows in seen]
+        (height, width), (s, step), (before, left) = g.size, g.stride, (pads[0] for pads in g.pads)
+        (_, out), (_, dilation) = g.out, g.dilation
+        down = [pixels_seen(self.rows, height, s, phase - before) for phase in range(s)]
+        right = [pixels_seen(out, width, step, j * dilation - left) for j in range(self.width)]
+        copied: list[tuple[int, int, Slices, Slices]] = []
+        moved: list[tuple[int, int, slice, slice, slice]] = []
+        for j, (column, seen_by) in enumerate(right):
+            same_phase = (i for i in range(self.width) if (j - i) * dilation % step == 0)
+            other = max(same_phase, key=lambda i: right[i][1].stop - right[i][1].start)
+            by, most = (j - other) * dilation // step, right[other][1]
+            if by and seen_by == slice(max(most.start - by, 0), min(most.stop - by, out)):
+                front, back = slice(None, -abs(by)), slice(abs(by), None)
+                moved.append(
+                    (j, other, back, front, slice(-by, None)) if by > 0 else (j, other, front, back, slice(-by))
+                )
+            else:
+                copied += [(phase, j, (row, column), (to_row, seen_by)) for phase, (row, to_row) in enumerate(down)]
+        return copied, moved
 
 
 class Toeplitz:
@@ -488,8 +537,26 @@ def pixels_seen(outputs: int, size: int, stride: int, begin: int) -> tuple[slice
     first = max(0, -(begin // stride))
     last = min(outputs, (size - 1 - begin) // stride + 1)
     if first >= last:
-        return slice(0), slice(0)
+        return slice(0, 0), slice(0, 0)
     return slice(begin + first * stride, begin + (last - 1) * stride + 1, stride), slice(first, last)
+
+
+def clear_around(images: Array, rows: slice, columns: slice) -> None:
+    """Write zeros into images, all but these rows and columns.
+
+    Examples
+    --------
+    >>> image = np.ones((3, 4))
+    >>> clear_around(image, slice(1, 3), slice(0, 3))
+    >>> image
+    array([[0., 0., 0., 0.],
+           [1., 1., 1., 0.],
+           [1., 1., 1., 0.]])
+    """
+    for outside in (slice(rows.start), slice(rows.stop, None)):
+        images[..., outside, :] = 0
+    for outside in (slice(columns.start), slice(columns.stop, None)):
+        images[..., outside] = 0
 
 
 def add_product(left: Array, right: Array, result: Array, *, first: bool) -> None:

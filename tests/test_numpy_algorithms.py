@@ -139,6 +139,8 @@ CUT = [
     ("depthwise", ConvSpec(1, 1, 1, 40), (2, 40, 12, 13), (40, 1, 3, 3)),
     ("depthwise", ConvSpec((2, 3), (2, (0, 3)), (3, 2), 40), (2, 40, 21, 20), (80, 1, 5, 3)),
     ("depthwise", ConvSpec((3, 1), 7, (1, 4), 3), (1, 3, 40, 41), (3, 1, 4, 2)),
+    ("depthwise", ConvSpec((2, 1), ((1, 0), (2, 5)), 1, 5), (7, 5, 8, 7), (10, 1, 3, 4)),
+    ("depthwise", ConvSpec(1, "same", 1, 4), (5, 4, 3, 2), (4, 1, 3, 7)),
     ("toeplitz", ConvSpec(1, "same"), (2, 1, 90, 61), (1, 1, 5, 4)),
     ("toeplitz", ConvSpec(1, ((4, 0), (2, 6))), (1, 1, 90, 91), (1, 1, 5, 5)),
     ("winograd", ConvSpec(1, 1), (9, 33, 14, 15), (34, 33, 3, 3)),
@@ -151,7 +153,7 @@ CUT = [
 @pytest.fixture
 def _little_room(monkeypatch):
     monkeypatch.setattr(direct, "TILE", 2**15)
-    monkeypatch.setattr(direct, "IN_CACHE", 2**12)
+    monkeypatch.setattr(direct, "AT_ONCE", 2**12)
     monkeypatch.setattr(direct, "COLUMNS", 32)
     monkeypatch.setattr(fast, "KERNEL_BYTES", 2**14)
     monkeypatch.setattr(fast, "BLOCK_BYTES", 2**17)
