@@ -88,12 +88,13 @@ class TorchBackend(Backend):
         padding = _fewest([before for before, _ in g.pads])
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
-            if x.is_cuda:
-                with full_precision():
-                    return conv(x, w, bias, stride, padding, dilation, groups)
             return conv(x, w, bias, stride, padding, dilation, groups)
 
-        return cross_correlate
+        def on_any_device(x: Array, w: Array, bias: Array | None = None) -> Array:
+            with full_precision() if x.is_cuda else nullcontext():
+                return cross_correlate(x, w, bias)
+
+        return on_any_device if torch.cuda.is_available() else cross_correlate
 
     def native_conv_transpose(self, g: Geometry) -> Operation:
         conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[g.ndim - 1]

@@ -255,7 +255,22 @@ class Backend(abc.ABC):
         array([[[[19., 25.],
                  [37., 43.]]]])
         """
-        return self._call("cross_correlate", x, w, bias, None, stride, padding, dilation, groups, layout)
+        signature = None
+        # The commonest call has a way of its own, with as little around the framework's call as there can be.
+        if bias is None and stride.__class__ is padding.__class__ is dilation.__class__ is groups.__class__ is int:
+            try:
+                signature = (
+                    x.__class__, x.shape, x.dtype, w.__class__, w.shape, w.dtype,
+                    stride, padding, dilation, groups, layout,
+                )  # fmt: skip
+                function = self._ready[signature]
+            except (KeyError, TypeError, AttributeError, ValueError):
+                pass
+            else:
+                return function(x, w)
+        return self._call(
+            "cross_correlate", x, w, bias, None, stride, padding, dilation, groups, layout, signature=signature
+        )
 
     def convolve(
         self,
@@ -508,6 +523,7 @@ class Backend(abc.ABC):
         groups: int,
         layout: str | None,
         output_padding: Ints = 0,
+        signature: Any = None,
     ) -> Any:
         try:
             dtype = x.dtype
@@ -548,6 +564,8 @@ class Backend(abc.ABC):
             if len(self._ready) >= REMEMBERED:
                 self._ready.clear()
             self._ready[key] = function
+            if signature is not None:
+                self._ready[signature] = function
         return function(*own)
 
     def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
