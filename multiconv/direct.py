@@ -376,14 +376,18 @@ class Depthwise:
         by_row = [by_channel[phase, ..., start : start + self.reach] for phase, start in self.starts]
         for phase, j, _, outputs in self.copied:
             clear_around(copies[phase, j], *outputs)
+        moves = [
+            (flat[phase, j, to], flat[phase, other, of], copies[phase, j, ..., edge])
+            for phase, (j, other, of, to, edge) in product(range(phases), self.moved)
+        ]
         for images, channels in self._blocks(self.images):
             seen = x[images, channels].swapaxes(0, 1)
             whole = (slice(len(seen)), slice(seen.shape[1]))
             for phase, j, pixels, outputs in self.copied:
                 copies[phase, j][(*whole, *outputs)] = seen[(*whole, *pixels)]
-            for phase, (j, other, of, to, edge) in product(range(phases), self.moved):
-                flat[phase, j, to] = flat[phase, other, of]
-                copies[phase, j, ..., edge] = 0
+            for to, of, edge in moves:
+                to[...] = of
+                edge[...] = 0
             yield images, channels, [row[: len(seen)] for row in by_row]
 
     def _moves(self) -> tuple[list[tuple[int, int, Slices, Slices]], list[tuple[int, int, slice, slice, slice]]]:
