@@ -471,6 +471,12 @@ def test_a_row_that_used_more_threads_than_asked_is_marked():
     assert "more than given" in as_html(made_up(times, processor=1.5))
 
 
+@pytest.mark.parametrize(("milliseconds", "processor", "marked"), [(5, 1.8, False), (5, 2.0, True), (200, 1.1, True)])
+def test_what_the_clock_of_the_processor_may_be_off_marks_no_row(milliseconds, processor, marked):
+    (row,) = made_up({of_channels(1): {"torch": [milliseconds * 1e-3] * 3}}, processor=processor).rows
+    assert row.exceeds_threads == marked
+
+
 def test_means_and_totals():
     report = made_up({layer: {"torch": [2.0], "numpy": [1.0 if n else 4.0]} for n, layer in enumerate(layers("vgg19"))})
     ((label, mode, direction, mean, count),) = means(report)
