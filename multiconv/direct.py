@@ -557,10 +557,13 @@ def clear_around(images: Array, rows: slice, columns: slice) -> None:
            [1., 1., 1., 0.],
            [1., 1., 1., 0.]])
     """
-    for outside in (slice(rows.start), slice(rows.stop, None)):
-        images[..., outside, :] = 0
-    for outside in (slice(columns.start), slice(columns.stop, None)):
-        images[..., outside] = 0
+    height, width = images.shape[-2:]
+    for outside in ((0, rows.start), (rows.stop, height)):
+        if outside[0] < outside[1]:
+            images[..., slice(*outside), :] = 0
+    for outside in ((0, columns.start), (columns.stop, width)):
+        if outside[0] < outside[1]:
+            images[..., slice(*outside)] = 0
 
 
 def add_product(left: Array, right: Array, result: Array, *, first: bool) -> None:
