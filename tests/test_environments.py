@@ -155,7 +155,9 @@ def wheel(directory: Path, name: str, version: str) -> None:
 def start_create(*requirements: str) -> subprocess.Popen[str]:
     """Another process that makes "fake", and prints what it is doing and then the path."""
     program = (
-        "import sys; from multiconv import environments as e; "
+        # A shell starts what runs in the background with Ctrl-C ignored, and so what that starts.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from multiconv import environments as e; "
         f"e.RECIPES['fake'] = e.Recipe('json', '1.0', lambda v: sys.argv[1:], ({THIS!r},), ('pip',)); "
         "print(e.create('fake', progress=lambda said: print(said, flush=True)).path)"
     )
