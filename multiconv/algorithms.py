@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.direct import TILE, Depthwise, Im2col, Matmul, Toeplitz
+from multiconv.direct import TILE, Depthwise, Im2col, Matmul, Taps, Toeplitz
 from multiconv.errors import ConvError
 from multiconv.fast import FFT, Winograd
 from multiconv.spec import Geometry
@@ -23,6 +23,7 @@ Array = Any
 ALGORITHMS: dict[str, Any] = {
     "matmul": Matmul,
     "im2col": Im2col,
+    "taps": Taps,
     "depthwise": Depthwise,
     "toeplitz": Toeplitz,
     "winograd": Winograd,
@@ -78,7 +79,8 @@ def choose(g: Geometry, direction: str = "forward", wanted: str = "direct") -> s
     if "toeplitz" in able and min(g.kernel) >= 9 and prod(g.out) >= 1024:
         return "toeplitz"
     if "depthwise" in able and g.groups * prod(g.out) >= 4096:
-        return "depthwise"
+        small = prod(g.kernel) <= 9 and (g.stride[1] > 1 or prod(g.out) <= 256)
+        return "taps" if small and "taps" in able else "depthwise"
     return "im2col"
 
 

@@ -5,6 +5,8 @@ in how the sums become matrix products, and in what they copy for that:
 
 - `Matmul`: a kernel of one pixel; nothing is copied;
 - `Im2col`: any convolution; each pixel is copied for each output that sees it;
+- `Taps`: one channel a group, in two dimensions; each pixel is copied for each output that sees it, most of them as a
+  moved copy of all;
 - `Depthwise`: one channel a group, in two dimensions; each pixel is copied once for each column of the kernel;
 - `Toeplitz`: one channel, in two dimensions; each pixel is copied a few times, and zeros are multiplied too.
 
@@ -34,11 +36,11 @@ FEW = 2**19
 COLUMNS = 1024
 """How many outputs a tile of `Im2col` has, so that packing the kernel for each tile costs little."""
 AT_ONCE = 2**20
-"""How many elements a block of `Depthwise` has."""
-TOGETHER = 512
-"""How many outputs the images have that `Depthwise` takes together."""
+"""How many elements a block of `Taps` or `Depthwise` has."""
 PAGE = 4096
 """The bytes at whose distance a processor takes two addresses for the same, and waits."""
+CACHE_LINE = 64
+"""Bytes that a processor reads at once."""
 BLOCK = 8
 """How many outputs, along either axis, `Toeplitz` has in a row of its matrix."""
 
@@ -61,6 +63,27 @@ class Box(NamedTuple):
     seen: Slices
     at: Slices
     padded: bool
+
+
+class Tap(NamedTuple):
+    """What a tap of the kernel sees along one axis.
+
+    Attributes
+    ----------
+    pixels : slice
+        Those of the image, for the outputs that see any.
+    outputs : slice
+        These outputs. The others see padding.
+    other : int
+        A tap that sees what this one does, for other outputs.
+    by : int
+        How many outputs later it does; 0 where there is no such tap.
+    """
+
+    pixels: slice
+    outputs: slice
+    other: int
+    by: int
 
 
 class Tile(NamedTuple):
@@ -259,13 +282,70 @@ class Im2col:
             yield tuple(pixels for pixels, _ in both), tuple(outputs for _, outputs in both)
 
 
+class Taps:
+    """One channel a group, in two dimensions: what each tap of the kernel sees as a row of a matrix, and one product.
+
+    As `Im2col`, but what a tap sees is, where it can be, a moved copy of what another sees: that is faster than to copy
+    it from the image pixel by pixel where rows are short or the stride is not 1. Worth it for small kernels only:
+    ``C_in * prod(kernel)`` elements are copied an output.
+    """
+
+    needs = "two spatial axes, one input channel a group, and channels that are not too large"
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        return g.ndim == 2 and g.in_channels == g.groups and prod(g.kernel) * prod(g.out) <= TILE
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.matrix = (g.groups, g.out_channels // g.groups, prod(g.kernel))
+        self.rows, self.columns = taps_along(g, 0), taps_along(g, 1)
+        channels = max(1, AT_ONCE // (prod(g.kernel) * prod(g.out)))
+        self.block = (max(1, min(g.batch, channels // g.groups)), min(g.groups, channels))
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g, kernel, outputs = self.g, contiguous(w, self.matrix), prod(self.g.out)
+        y = y.reshape(g.batch, *self.matrix[:2], outputs)
+        flat, planes = apart(g.kernel, (*self.block, *g.out), x.dtype)
+        matrix = flat.reshape(-1, *self.block, outputs).transpose(1, 2, 0, 3)
+        taps = list(product(enumerate(self.rows), enumerate(self.columns)))
+        copied = [(planes[i, j], row, column) for (i, row), (j, column) in taps if not (row.by or column.by)]
+        for plane, row, column in copied:
+            clear_around(plane, row.outputs, column.outputs)
+        moves = [
+            (*moved(flat[i, j], flat[i, column.other], column.by), planes[i, j, ..., edge(column.by)])
+            for (i, row), (j, column) in taps
+            if column.by and not row.by
+        ] + [
+            (*moved(flat[i, j], flat[row.other, j], row.by * g.out[1]), planes[i, j, ..., edge(row.by), :])
+            for (i, row), (j, _) in taps
+            if row.by
+        ]
+        images, channels = self.block
+        for image, channel in product(range(0, g.batch, images), range(0, g.groups, channels)):
+            seen = x[image : image + images, channel : channel + channels]
+            some = (slice(seen.shape[0]), slice(seen.shape[1]))
+            for plane, row, column in copied:
+                plane[(*some, row.outputs, column.outputs)] = seen[..., row.pixels, column.pixels]
+            for to, of, zeros in moves:
+                to[...] = of
+                zeros[...] = 0
+            into = y[image : image + images, channel : channel + channels]
+            if into.flags.c_contiguous:
+                np.matmul(kernel[channel : channel + channels], matrix[some], out=into)
+            else:
+                into[...] = np.matmul(kernel[channel : channel + channels], matrix[some])
+
+
 class Depthwise:
     """One channel a group, in two dimensions: for each row of the kernel, a product with moved copies of the channel.
 
     A channel is copied once for each column of the kernel, moved by as many pixels. Then the outputs of a row of the
     kernel are one product of its taps and of these copies, from that row on: ``C_out * prod(kernel)`` products an
-    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks, and small images several
-    together. The input gradient adds up what each tap adds.
+    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks.
+    The input gradient adds up what each tap adds.
     """
 
     needs = "two spatial axes, one input channel a group, and channels that are not too large"
@@ -277,45 +357,40 @@ class Depthwise:
 
     def __init__(self, g: Geometry) -> None:
         self.g = g
-        (k, self.width), (s, _), (d, _) = g.kernel, g.stride, g.dilation
+        (k, width), (s, _), (d, _) = g.kernel, g.stride, g.dilation
         self.many = g.out_channels // g.groups
         self.matrix = (g.groups, self.many, *g.kernel)
         self.rows = g.out[0] + (g.extent[0] - 1) // s
-        self.pixels, self.outputs = self.rows * g.out[1], prod(g.out)
-        self.images = max(1, min(g.batch, TOGETHER // max(1, self.outputs)))
+        self.outputs = prod(g.out)
         # Row i of the kernel sees every s-th row of the input, from i * d on.
         self.starts = [(i * d % s, i * d // s * g.out[1]) for i in range(k)]
-        # The outputs of images that are taken together, and what lies between them.
-        self.reach = (self.images - 1) * self.pixels + self.outputs
-        self.elements = self.width * s * self.pixels + 2 * self.many * self.outputs
-        self.copied, self.moved = self._moves()
+        self.down = [pixels_seen(self.rows, g.size[0], s, phase - g.pads[0][0]) for phase in range(s)]
+        self.columns = taps_along(g, 1)
+        self.elements = width * s * self.rows * g.out[1] + 2 * self.many * self.outputs
+        self.block = max(1, min(g.groups, AT_ONCE // self.elements))
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
         """Write the cross-correlation of x and w into y."""
-        kernel = contiguous(w, self.matrix)
-        y = y.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
-        shape = (self._block(self.images), self.many, self.reach)
-        whole, part = np.empty(shape, x.dtype), np.empty(shape, x.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # also of what lies between images, which nobody wants
-            for images, channels, (first, *others) in self._copies(x):
-                into, count = y[images, channels], len(first)
-                direct = self.images == 1 and into.flags.c_contiguous
-                total = into[0] if direct else whole[:count]
-                np.matmul(kernel[channels, :, 0], first, out=total)
-                for i, seen in enumerate(others, 1):
-                    total += np.matmul(kernel[channels, :, i], seen, out=part[:count])
-                if not direct:
-                    into[...] = self._by_image(total).transpose(2, 0, 1, 3)[: len(into)]
+        g, kernel = self.g, contiguous(w, self.matrix)
+        y = y.reshape(g.batch, g.groups, self.many, self.outputs)
+        whole, part = (np.empty((self.block, self.many, self.outputs), x.dtype) for _ in range(2))
+        for number, some, (first, *others) in self._copies(x):
+            into, count = y[number, some], len(first)
+            total = into if into.flags.c_contiguous else whole[:count]
+            np.matmul(kernel[some, :, 0], first, out=total)
+            for i, seen in enumerate(others, 1):
+                total += np.matmul(kernel[some, :, i], seen, out=part[:count])
+            if total is not into:
+                into[...] = total
 
     def kernel_gradient(self, x: Array, dy: Array, dw: Array) -> None:
         """Write the products of dy and the copies, summed over the images, into dw."""
         dw = dw.reshape(self.matrix)
         dw[...] = 0
         dy = dy.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
-        for images, channels, rows in self._copies(x):
+        for number, some, rows in self._copies(x):
             for i, seen in enumerate(rows):
-                columns = self._by_image(seen).transpose(2, 0, 3, 1)[: images.stop - images.start]
-                dw[channels, :, i] += np.matmul(dy[images, channels], columns).sum(axis=0)
+                dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
 
     def input_gradient(self, dy: Array, w: Array, dx: Array) -> None:
         """Write what each tap of the kernel adds to the pixels that it saw into dx."""
@@ -334,11 +409,10 @@ class Depthwise:
             [(phase, *pixels_seen(n, size, s, phase - before)) for phase in range(s)]
             for n, size, s, (before, _) in zip(far, g.size, g.stride, g.pads)
         ]
-        block = self._block(1)
-        phases = np.empty((*g.stride, block, *far), dy.dtype)
-        part = np.empty((block, *g.out), dy.dtype)
-        for images, some in self._blocks(1):
-            number, count = images.start, some.stop - some.start
+        phases = np.empty((*g.stride, self.block, *far), dy.dtype)
+        part = np.empty((self.block, *g.out), dy.dtype)
+        for number, some in self._blocks():
+            count = some.stop - some.start
             phases[...] = 0
             for (i, down, row), (j, right, column) in product(*taps):
                 into = phases[down, right, :count, row, column]
@@ -348,73 +422,34 @@ class Depthwise:
             for (down, to, row), (right, across, column) in product(*pixels):
                 dx[number, some, to, across] = phases[down, right, :count, row, column]
 
-    def _by_image(self, seen: Array) -> Array:
-        """A view (channels, n, images, outputs) of an array (channels, n, outputs of images and what lies between)."""
-        last = seen.strides[2]
-        return np.lib.stride_tricks.as_strided(
-            seen, (*seen.shape[:2], self.images, self.outputs), (*seen.strides[:2], self.pixels * last, last)
-        )
+    def _blocks(self) -> Iterator[tuple[int, slice]]:
+        """Each image, and each block of channels."""
+        for number, begin in product(range(self.g.batch), range(0, self.g.groups, self.block)):
+            yield number, slice(begin, min(begin + self.block, self.g.groups))
 
-    def _block(self, images: int) -> int:
-        """How many channels of so many images are taken at once."""
-        return max(1, min(self.g.groups, AT_ONCE // (images * self.elements)))
-
-    def _blocks(self, images: int) -> Iterator[tuple[slice, slice]]:
-        """So many images at a time, and of them a block of channels."""
-        g, step = self.g, self._block(images)
-        for image, channel in product(range(0, g.batch, images), range(0, g.groups, step)):
-            yield slice(image, min(image + images, g.batch)), slice(channel, min(channel + step, g.groups))
-
-    def _copies(self, x: Array) -> Iterator[tuple[slice, slice, list[Array]]]:
-        """For images and channels what each row of the kernel sees: (channels, kernel width, outputs of the images)."""
-        phases, block = self.g.stride[0], self._block(self.images)
-        size = block * self.images * self.pixels
-        apart = (PAGE // (self.width + 1) - size * x.itemsize) % PAGE // x.itemsize
-        flat = np.empty((phases, self.width, size + apart), x.dtype)[..., :size]
-        copies = flat.reshape(phases, self.width, block, self.images, self.rows, self.g.out[1])
-        by_channel = flat.reshape(phases, self.width, block, -1).swapaxes(1, 2)
-        by_row = [by_channel[phase, ..., start : start + self.reach] for phase, start in self.starts]
-        for phase, j, _, outputs in self.copied:
-            clear_around(copies[phase, j], *outputs)
+    def _copies(self, x: Array) -> Iterator[tuple[int, slice, list[Array]]]:
+        """For each image and block of channels what each row of the kernel sees: (channels, kernel width, outputs)."""
+        phases, width = self.g.stride[0], self.g.kernel[1]
+        flat, copies = apart((phases, width), (self.block, self.rows, self.g.out[1]), x.dtype)
+        by_channel = flat.reshape(phases, width, self.block, -1).swapaxes(1, 2)
+        seen = [by_channel[phase, ..., start : start + self.outputs] for phase, start in self.starts]
+        steps = list(product(enumerate(self.down), enumerate(self.columns)))
+        copied = [(copies[phase, j], *rows, column) for (phase, rows), (j, column) in steps if not column.by]
+        for copy, _, to_row, column in copied:
+            clear_around(copy, to_row, column.outputs)
         moves = [
-            (flat[phase, j, to], flat[phase, other, of], copies[phase, j, ..., edge])
-            for phase, (j, other, of, to, edge) in product(range(phases), self.moved)
+            (*moved(flat[phase, j], flat[phase, column.other], column.by), copies[phase, j, ..., edge(column.by)])
+            for (phase, _), (j, column) in steps
+            if column.by
         ]
-        for images, channels in self._blocks(self.images):
-            seen = x[images, channels].swapaxes(0, 1)
-            whole = (slice(len(seen)), slice(seen.shape[1]))
-            for phase, j, pixels, outputs in self.copied:
-                copies[phase, j][(*whole, *outputs)] = seen[(*whole, *pixels)]
-            for to, of, edge in moves:
+        for number, some in self._blocks():
+            count = some.stop - some.start
+            for copy, row, to_row, column in copied:
+                copy[:count, to_row, column.outputs] = x[number, some, row, column.pixels]
+            for to, of, zeros in moves:
                 to[...] = of
-                edge[...] = 0
-            yield images, channels, [row[: len(seen)] for row in by_row]
-
-    def _moves(self) -> tuple[list[tuple[int, int, Slices, Slices]], list[tuple[int, int, slice, slice, slice]]]:
-        """What is copied from the image: (phase, column of the kernel, pixels, outputs); and what from another column.
-
-        That is, (column, other column, from, to, where zeros are): of the columns that see the same phase of the image,
-        those that see what the one that sees most does, moved, and zeros.
-        """
-        g = self.g
-        (height, width), (s, step), (before, left) = g.size, g.stride, (pads[0] for pads in g.pads)
-        (_, out), (_, dilation) = g.out, g.dilation
-        down = [pixels_seen(self.rows, height, s, phase - before) for phase in range(s)]
-        right = [pixels_seen(out, width, step, j * dilation - left) for j in range(self.width)]
-        copied: list[tuple[int, int, Slices, Slices]] = []
-        moved: list[tuple[int, int, slice, slice, slice]] = []
-        for j, (column, seen_by) in enumerate(right):
-            same_phase = (i for i in range(self.width) if (j - i) * dilation % step == 0)
-            other = max(same_phase, key=lambda i: right[i][1].stop - right[i][1].start)
-            by, most = (j - other) * dilation // step, right[other][1]
-            if by and seen_by == slice(max(most.start - by, 0), min(most.stop - by, out)):
-                front, back = slice(None, -abs(by)), slice(abs(by), None)
-                moved.append(
-                    (j, other, back, front, slice(-by, None)) if by > 0 else (j, other, front, back, slice(-by))
-                )
-            else:
-                copied += [(phase, j, (row, column), (to_row, seen_by)) for phase, (row, to_row) in enumerate(down)]
-        return copied, moved
+                zeros[...] = 0
+            yield number, some, [rows[:count] for rows in seen]
 
 
 class Toeplitz:
@@ -543,6 +578,69 @@ def pixels_seen(outputs: int, size: int, stride: int, begin: int) -> tuple[slice
     if first >= last:
         return slice(0, 0), slice(0, 0)
     return slice(begin + first * stride, begin + (last - 1) * stride + 1, stride), slice(first, last)
+
+
+def taps_along(g: Geometry, axis: int) -> list[Tap]:
+    """What each tap sees along an axis, and which other tap sees all of that for other outputs.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> for tap in taps_along(ConvSpec(padding=1).resolve((1, 1, 6), (1, 1, 3)), 0):
+    ...     print(tap)
+    Tap(pixels=slice(0, 5, 1), outputs=slice(1, 6, None), other=1, by=-1)
+    Tap(pixels=slice(0, 6, 1), outputs=slice(0, 6, None), other=1, by=0)
+    Tap(pixels=slice(1, 6, 1), outputs=slice(0, 5, None), other=1, by=1)
+    """
+    out, size, stride, dilation, before = g.out[axis], g.size[axis], g.stride[axis], g.dilation[axis], g.pads[axis][0]
+    seen = [pixels_seen(out, size, stride, tap * dilation - before) for tap in range(g.kernel[axis])]
+    found = []
+    for tap, (pixels, outputs) in enumerate(seen):
+        same_phase = (i for i in range(len(seen)) if (tap - i) * dilation % stride == 0)
+        other = max(same_phase, key=lambda i: seen[i][1].stop - seen[i][1].start)
+        by, most = (tap - other) * dilation // stride, seen[other][1]
+        if outputs != slice(max(most.start - by, 0), min(most.stop - by, out)):
+            other, by = tap, 0
+        found.append(Tap(pixels, outputs, other, by))
+    return found
+
+
+def moved(to: Array, of: Array, by: int) -> tuple[Array, Array]:
+    """Views of two flat arrays: where to write, and what, so that the second is in the first, so much further on.
+
+    Examples
+    --------
+    >>> moved(np.zeros(3), np.array([1.0, 2.0, 3.0]), 1)
+    (array([0., 0.]), array([2., 3.]))
+    """
+    return (to[:-by], of[by:]) if by > 0 else (to[-by:], of[:by])
+
+
+def edge(by: int) -> slice:
+    """The places that what is moved along an axis leaves.
+
+    Examples
+    --------
+    >>> edge(1), edge(-2)
+    (slice(-1, None, None), slice(None, 2, None))
+    """
+    return slice(-by, None) if by > 0 else slice(-by)
+
+
+def apart(many: Shape, shape: Shape, dtype: Any) -> tuple[Array, Array]:
+    """Empty arrays of a shape in a larger one, no two whole pages apart: each flat, and each in that shape.
+
+    Examples
+    --------
+    >>> flat, shaped = apart((3,), (32, 32), np.float32)
+    >>> flat.shape, shaped.shape, flat.strides
+    ((3, 1024), (3, 32, 32), (5120, 4))
+    """
+    size, itemsize = prod(shape), np.dtype(dtype).itemsize
+    beyond = max(PAGE // (prod(many) + 1) // CACHE_LINE, 1) * CACHE_LINE
+    between = (beyond - size * itemsize) % PAGE // itemsize
+    flat = np.empty((*many, size + between), dtype)[..., :size]
+    return flat, flat.reshape(*many, *shape)
 
 
 def clear_around(images: Array, rows: slice, columns: slice) -> None:

@@ -28,12 +28,14 @@ MEGABYTE = 2**20
 FIXED = {
     "matmul": {"kernel": 1, "stride": 1, "padding": 0},
     "im2col": {},
+    "taps": {"ndim": 2},
     "depthwise": {"ndim": 2},
     "toeplitz": {"ndim": 2, "stride": 1, "dilation": 1, "groups": 1},
     "winograd": {"ndim": 2, "kernel": 3, "stride": 1, "dilation": 1, "groups": 1},
     "fft": {"ndim": 2, "stride": 1, "dilation": 1, "groups": 1},
 }
 ALIKE = {
+    "taps": ("depthwise", "depthwise, several out"),
     "depthwise": ("depthwise", "depthwise, several out"),
     **dict.fromkeys(["toeplitz", "fft"], ("one channel, full", "large image")),
 }
@@ -120,7 +122,7 @@ def test_the_drawn_problems_reach_what_the_algorithm_can_do(name):
     assert {g.channels_last for g in reached} == {False, True}
     assert any(g.batch > 1 for g in reached)
     directions = {d for g in geometries for d in METHODS if able(name, g, d)}
-    assert directions == set(METHODS) - ({"kernel gradient"} if name in FAST else set())
+    assert directions == set(METHODS) - ({"kernel gradient"} if name in {*FAST, "taps"} else set())
     if name == "im2col":
         assert len(reached) == len(geometries)
         assert {g.ndim for g in reached} == {1, 2, 3}
@@ -141,6 +143,11 @@ CUT = [
     ("depthwise", ConvSpec((3, 1), 7, (1, 4), 3), (1, 3, 40, 41), (3, 1, 4, 2)),
     ("depthwise", ConvSpec((2, 1), ((1, 0), (2, 5)), 1, 5), (7, 5, 8, 7), (10, 1, 3, 4)),
     ("depthwise", ConvSpec(1, "same", 1, 4), (5, 4, 3, 2), (4, 1, 3, 7)),
+    ("taps", ConvSpec(1, 1, 1, 40), (2, 40, 12, 13), (40, 1, 3, 3)),
+    ("taps", ConvSpec((2, 3), (2, (0, 3)), (3, 2), 40), (2, 40, 21, 20), (80, 1, 5, 3)),
+    ("taps", ConvSpec((3, 1), 7, (1, 4), 3), (1, 3, 40, 41), (3, 1, 4, 2)),
+    ("taps", ConvSpec((2, 1), ((1, 0), (2, 5)), 1, 5), (7, 5, 8, 7), (10, 1, 3, 4)),
+    ("taps", ConvSpec(1, "same", 1, 4), (5, 4, 3, 2), (4, 1, 3, 7)),
     ("toeplitz", ConvSpec(1, "same"), (2, 1, 90, 61), (1, 1, 5, 4)),
     ("toeplitz", ConvSpec(1, ((4, 0), (2, 6))), (1, 1, 90, 91), (1, 1, 5, 5)),
     ("winograd", ConvSpec(1, 1), (9, 33, 14, 15), (34, 33, 3, 3)),
@@ -229,8 +236,10 @@ CHOSEN = [
     ((1, 3, 224, 224), (64, 3, 3, 3), {"padding": 1}, ("im2col", "im2col", "im2col"), ("im2col", "im2col")),
     ((1, 1, 512, 512), (1, 1, 3, 3), {}, ("depthwise", "depthwise", "depthwise"), ("depthwise", "depthwise")),
     ((1, 1, 512, 512), (1, 1, 11, 11), {}, ("toeplitz", "toeplitz", "toeplitz"), ("toeplitz", "toeplitz")),
-    ((1, 64, 14, 14), (64, 1, 3, 3), {"groups": 64}, ("depthwise",) * 3, ("depthwise",) * 2),
-    ((1, 64, 56, 56), (64, 1, 3, 3), {"groups": 64, "stride": 2}, ("depthwise",) * 3, ("depthwise",) * 2),
+    ((1, 64, 56, 56), (64, 1, 3, 3), {"groups": 64}, ("depthwise",) * 3, ("depthwise",) * 2),
+    ((1, 64, 14, 14), (64, 1, 3, 3), {"groups": 64}, ("taps", "taps", "depthwise"), ("taps", "taps")),
+    ((1, 64, 14, 14), (64, 1, 5, 5), {"groups": 64}, ("depthwise",) * 3, ("depthwise",) * 2),
+    ((1, 64, 56, 56), (64, 1, 3, 3), {"groups": 64, "stride": 2}, ("taps", *["depthwise"] * 2), ("taps", "depthwise")),
     ((1, 1, 8, 8), (1, 1, 3, 3), {}, ("im2col",) * 3, ("im2col",) * 2),
     ((1, 1, 512, 512), (1, 1, 31, 31), {"padding": 15}, ("toeplitz",) * 3, ("fft", "fft")),
     ((1, 32, 9), (32, 1, 3), {"groups": 32}, ("im2col",) * 3, ("im2col",) * 2),
