@@ -33,7 +33,7 @@ soak: $(READY)                        ## 100,000 drawn problems over the five; g
 	$(BIN)/python benchmarks/soak.py
 
 RESULTS := benchmarks/results
-TIMED := $(BIN)/multiconv bench numpy numpy+algorithm=fast torch --rounds 3
+TIMED := $(BIN)/multiconv bench numpy numpy+algorithm=fast torch
 DEPTHWISE := $(foreach n,2 3 4 5 6 7 8 13 14,--layer "mobilenet_v1 conv$(n)/dw")
 
 bench: $(READY)                       ## the figures that the README quotes, in some fifteen minutes
@@ -43,9 +43,9 @@ bench: $(READY)                       ## the figures that the README quotes, in 
 	$(BIN)/python benchmarks/cost_against_size.py | tee $(RESULTS)/cost_against_size.txt
 	mkdir -p build
 	$(BIN)/multiconv bench --html build/laptop.html --json build/laptop.json | tee $(RESULTS)/laptop.txt
-	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_forward.txt
-	$(TIMED) --set resnet50 --set vgg19 --set single_channel --direction "input gradient" --direction "kernel gradient" --batch 1 | tee $(RESULTS)/numpy_gradients.txt
-	$(TIMED) $(DEPTHWISE) --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_depthwise.txt
+	$(TIMED) --rounds 3 --set resnet50 --set vgg19 --set single_channel --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_forward.txt
+	$(TIMED) --rounds 3 --set resnet50 --set vgg19 --set single_channel --direction "input gradient" --direction "kernel gradient" --batch 1 | tee $(RESULTS)/numpy_gradients.txt
+	$(TIMED) --rounds 9 $(DEPTHWISE) --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_depthwise.txt
 
 site: $(READY)                        ## the lessons, run, with an explorer and the API, as pages: build/site/index.html
 	$(BIN)/python site/build.py
