@@ -37,6 +37,8 @@ COLUMNS = 1024
 """How many outputs a tile of `Im2col` has, so that packing the kernel for each tile costs little."""
 AT_ONCE = 2**20
 """How many elements a block of `Taps` or `Depthwise` has."""
+LARGE = 2**12
+"""From how many outputs on `Depthwise` takes one product for all rows of the kernel."""
 PAGE = 4096
 """The bytes at whose distance a processor takes two addresses for the same, and waits."""
 CACHE_LINE = 64
@@ -344,7 +346,8 @@ class Depthwise:
 
     A channel is copied once for each column of the kernel, moved by as many pixels. Then the outputs of a row of the
     kernel are one product of its taps and of these copies, from that row on: ``C_out * prod(kernel)`` products an
-    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks.
+    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks. For large images at stride 1 all
+    rows of the kernel are one product, with all rows of pixels, and what an output needs of it is added up.
     The input gradient adds up what each tap adds.
     """
 
@@ -361,25 +364,27 @@ class Depthwise:
         self.many = g.out_channels // g.groups
         self.matrix = (g.groups, self.many, *g.kernel)
         self.rows = g.out[0] + (g.extent[0] - 1) // s
-        self.outputs = prod(g.out)
+        self.pixels, self.outputs = self.rows * g.out[1], prod(g.out)
+        self.one_product = s == 1 and k > 1 and self.outputs >= LARGE
+        self.room = (k * self.many, self.pixels) if self.one_product else (self.many, self.outputs)
         # Row i of the kernel sees every s-th row of the input, from i * d on.
         self.starts = [(i * d % s, i * d // s * g.out[1]) for i in range(k)]
         self.down = [pixels_seen(self.rows, g.size[0], s, phase - g.pads[0][0]) for phase in range(s)]
         self.columns = taps_along(g, 1)
-        self.elements = width * s * self.rows * g.out[1] + 2 * self.many * self.outputs
+        self.elements = width * s * self.pixels + prod(self.room) + self.many * self.outputs
         self.block = max(1, min(g.groups, AT_ONCE // self.elements))
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
         """Write the cross-correlation of x and w into y."""
         g, kernel = self.g, contiguous(w, self.matrix)
         y = y.reshape(g.batch, g.groups, self.many, self.outputs)
-        whole, part = (np.empty((self.block, self.many, self.outputs), x.dtype) for _ in range(2))
-        for number, some, (first, *others) in self._copies(x):
-            into, count = y[number, some], len(first)
+        whole = np.empty((self.block, self.many, self.outputs), x.dtype)
+        room = np.empty((self.block, *self.room), x.dtype)
+        compute = self._in_one_product if self.one_product else self._row_by_row
+        for number, some, copies in self._copies(x):
+            into, count = y[number, some], copies.shape[1]
             total = into if into.flags.c_contiguous else whole[:count]
-            np.matmul(kernel[some, :, 0], first, out=total)
-            for i, seen in enumerate(others, 1):
-                total += np.matmul(kernel[some, :, i], seen, out=part[:count])
+            compute(kernel[some], copies, room[:count], total)
             if total is not into:
                 into[...] = total
 
@@ -388,8 +393,9 @@ class Depthwise:
         dw = dw.reshape(self.matrix)
         dw[...] = 0
         dy = dy.reshape(self.g.batch, self.g.groups, self.many, self.outputs)
-        for number, some, rows in self._copies(x):
-            for i, seen in enumerate(rows):
+        for number, some, copies in self._copies(x):
+            for i, (phase, start) in enumerate(self.starts):
+                seen = copies[phase, ..., start : start + self.outputs]
                 dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
 
     def input_gradient(self, dy: Array, w: Array, dx: Array) -> None:
@@ -422,17 +428,33 @@ class Depthwise:
             for (down, to, row), (right, across, column) in product(*pixels):
                 dx[number, some, to, across] = phases[down, right, :count, row, column]
 
+    def _row_by_row(self, kernel: Array, copies: Array, room: Array, total: Array) -> None:
+        for i, (phase, start) in enumerate(self.starts):
+            seen = copies[phase, ..., start : start + self.outputs]
+            if i == 0:
+                np.matmul(kernel[:, :, i], seen, out=total)
+            else:
+                total += np.matmul(kernel[:, :, i], seen, out=room)
+
+    def _in_one_product(self, kernel: Array, copies: Array, room: Array, total: Array) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):  # also of what no output needs
+            np.matmul(kernel.reshape(*room.shape[:2], -1), copies[0], out=room)
+            rows = room.reshape(len(room), self.many, -1, self.pixels)
+            first, second, *others = (rows[:, :, i, at : at + self.outputs] for i, (_, at) in enumerate(self.starts))
+            np.add(first, second, out=total)
+            for row in others:
+                total += row
+
     def _blocks(self) -> Iterator[tuple[int, slice]]:
         """Each image, and each block of channels."""
         for number, begin in product(range(self.g.batch), range(0, self.g.groups, self.block)):
             yield number, slice(begin, min(begin + self.block, self.g.groups))
 
-    def _copies(self, x: Array) -> Iterator[tuple[int, slice, list[Array]]]:
-        """For each image and block of channels what each row of the kernel sees: (channels, kernel width, outputs)."""
+    def _copies(self, x: Array) -> Iterator[tuple[int, slice, Array]]:
+        """For each image and block what columns of the kernel see: (phases of rows, channels, kernel width, pixels)."""
         phases, width = self.g.stride[0], self.g.kernel[1]
         flat, copies = apart((phases, width), (self.block, self.rows, self.g.out[1]), x.dtype)
         by_channel = flat.reshape(phases, width, self.block, -1).swapaxes(1, 2)
-        seen = [by_channel[phase, ..., start : start + self.outputs] for phase, start in self.starts]
         steps = list(product(enumerate(self.down), enumerate(self.columns)))
         copied = [(copies[phase, j], *rows, column) for (phase, rows), (j, column) in steps if not column.by]
         for copy, _, to_row, column in copied:
@@ -449,7 +471,7 @@ class Depthwise:
             for to, of, zeros in moves:
                 to[...] = of
                 zeros[...] = 0
-            yield number, some, [rows[:count] for rows in seen]
+            yield number, some, by_channel[:, :count]
 
 
 class Toeplitz:

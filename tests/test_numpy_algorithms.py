@@ -140,6 +140,7 @@ CUT = [
     ("matmul", ConvSpec(groups=2), (3, 64, 30, 31), (256, 32, 1, 1)),
     ("depthwise", ConvSpec(1, 1, 1, 40), (2, 40, 12, 13), (40, 1, 3, 3)),
     ("depthwise", ConvSpec((2, 3), (2, (0, 3)), (3, 2), 40), (2, 40, 21, 20), (80, 1, 5, 3)),
+    ("depthwise", ConvSpec(1, (1, 3), (2, 1), 5), (3, 5, 20, 21), (15, 1, 3, 2)),
     ("depthwise", ConvSpec((3, 1), 7, (1, 4), 3), (1, 3, 40, 41), (3, 1, 4, 2)),
     ("depthwise", ConvSpec((2, 1), ((1, 0), (2, 5)), 1, 5), (7, 5, 8, 7), (10, 1, 3, 4)),
     ("depthwise", ConvSpec(1, "same", 1, 4), (5, 4, 3, 2), (4, 1, 3, 7)),
@@ -161,6 +162,7 @@ CUT = [
 def _little_room(monkeypatch):
     monkeypatch.setattr(direct, "TILE", 2**15)
     monkeypatch.setattr(direct, "AT_ONCE", 2**12)
+    monkeypatch.setattr(direct, "LARGE", 200)
     monkeypatch.setattr(direct, "COLUMNS", 32)
     monkeypatch.setattr(fast, "KERNEL_BYTES", 2**14)
     monkeypatch.setattr(fast, "BLOCK_BYTES", 2**17)
