@@ -18,6 +18,7 @@ single output sees if that is more.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -86,6 +87,67 @@ class Tap(NamedTuple):
     outputs: slice
     other: int
     by: int
+
+
+class Copies:
+    """What taps see of images: those of one that others see too are copied from the image, and the others' moved.
+
+    No two copies lie whole pages apart.
+
+    Parameters
+    ----------
+    rows, columns : list of Tap
+    shape : tuple of int
+        Of the images that are taken at once: (\\*leading, outputs down, outputs across).
+    dtype : dtype
+
+    Attributes
+    ----------
+    flat : array, shape (rows, columns, prod(shape))
+        What each tap sees.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> g = ConvSpec(padding=((0, 0), (1, 0))).resolve((1, 1, 2, 3), (1, 1, 1, 2))
+    >>> copies = Copies(taps_along(g, 0), taps_along(g, 1), g.out, np.float64)
+    >>> copies.fill(np.arange(1.0, 7.0).reshape(2, 3))
+    >>> copies.flat
+    array([[[0., 1., 2., 0., 4., 5.],
+            [1., 2., 3., 4., 5., 6.]]])
+    """
+
+    def __init__(self, rows: list[Tap], columns: list[Tap], shape: Shape, dtype: Any) -> None:
+        many, size, itemsize = (len(rows), len(columns)), prod(shape), np.dtype(dtype).itemsize
+        beyond = max(PAGE // (prod(many) + 1) // CACHE_LINE, 1) * CACHE_LINE
+        between = (beyond - size * itemsize) % PAGE // itemsize
+        self.flat = np.empty((*many, size + between), dtype)[..., :size]
+        planes = self.flat.reshape(*many, *shape)
+        self._copied, across, down = [], [], []
+        for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
+            if row.by:
+                to, of = self._moved((i, j), (row.other, j), row.by * shape[-1])
+                down.append((to, of, planes[i, j, ..., _left(row.by), :]))
+            elif column.by:
+                to, of = self._moved((i, j), (i, column.other), column.by)
+                across.append((to, of, planes[i, j, ..., _left(column.by)]))
+            else:
+                clear_around(planes[i, j], row.outputs, column.outputs)
+                self._copied.append((planes[i, j], row, column))
+        self._moves = across + down  # what is moved down may have been moved across before
+
+    def fill(self, images: Array) -> None:
+        """Copy what the taps see of so many images, or fewer."""
+        some = [slice(n) for n in images.shape[:-2]]
+        for plane, row, column in self._copied:
+            plane[(*some, row.outputs, column.outputs)] = images[..., row.pixels, column.pixels]
+        for to, of, zeros in self._moves:
+            to[...] = of
+            zeros[...] = 0
+
+    def _moved(self, to: tuple[int, int], of: tuple[int, int], by: int) -> tuple[Array, Array]:
+        """Where to write and what, so that the copy of one tap is that of another, so much further on."""
+        return (self.flat[to][:-by], self.flat[of][by:]) if by > 0 else (self.flat[to][-by:], self.flat[of][:by])
 
 
 class Tile(NamedTuple):
@@ -310,30 +372,13 @@ class Taps:
         """Write the cross-correlation of x and w into y."""
         g, kernel, outputs = self.g, contiguous(w, self.matrix), prod(self.g.out)
         y = y.reshape(g.batch, *self.matrix[:2], outputs)
-        flat, planes = apart(g.kernel, (*self.block, *g.out), x.dtype)
-        matrix = flat.reshape(-1, *self.block, outputs).transpose(1, 2, 0, 3)
-        taps = list(product(enumerate(self.rows), enumerate(self.columns)))
-        copied = [(planes[i, j], row, column) for (i, row), (j, column) in taps if not (row.by or column.by)]
-        for plane, row, column in copied:
-            clear_around(plane, row.outputs, column.outputs)
-        moves = [
-            (*moved(flat[i, j], flat[i, column.other], column.by), planes[i, j, ..., edge(column.by)])
-            for (i, row), (j, column) in taps
-            if column.by and not row.by
-        ] + [
-            (*moved(flat[i, j], flat[row.other, j], row.by * g.out[1]), planes[i, j, ..., edge(row.by), :])
-            for (i, row), (j, _) in taps
-            if row.by
-        ]
+        copies = Copies(self.rows, self.columns, (*self.block, *g.out), x.dtype)
+        matrix = copies.flat.reshape(-1, *self.block, outputs).transpose(1, 2, 0, 3)
         images, channels = self.block
         for image, channel in product(range(0, g.batch, images), range(0, g.groups, channels)):
             seen = x[image : image + images, channel : channel + channels]
             some = (slice(seen.shape[0]), slice(seen.shape[1]))
-            for plane, row, column in copied:
-                plane[(*some, row.outputs, column.outputs)] = seen[..., row.pixels, column.pixels]
-            for to, of, zeros in moves:
-                to[...] = of
-                zeros[...] = 0
+            copies.fill(seen)
             into = y[image : image + images, channel : channel + channels]
             if into.flags.c_contiguous:
                 np.matmul(kernel[channel : channel + channels], matrix[some], out=into)
@@ -360,19 +405,32 @@ class Depthwise:
 
     def __init__(self, g: Geometry) -> None:
         self.g = g
-        (k, width), (s, _), (d, _) = g.kernel, g.stride, g.dilation
+        (k, width), (s, _) = g.kernel, g.stride
         self.many = g.out_channels // g.groups
         self.matrix = (g.groups, self.many, *g.kernel)
         self.rows = g.out[0] + (g.extent[0] - 1) // s
         self.pixels, self.outputs = self.rows * g.out[1], prod(g.out)
         self.one_product = s == 1 and k > 1 and self.outputs >= LARGE
         self.room = (k * self.many, self.pixels) if self.one_product else (self.many, self.outputs)
-        # Row i of the kernel sees every s-th row of the input, from i * d on.
-        self.starts = [(i * d % s, i * d // s * g.out[1]) for i in range(k)]
-        self.down = [pixels_seen(self.rows, g.size[0], s, phase - g.pads[0][0]) for phase in range(s)]
-        self.columns = taps_along(g, 1)
         self.elements = width * s * self.pixels + prod(self.room) + self.many * self.outputs
         self.block = max(1, min(g.groups, AT_ONCE // self.elements))
+
+    @cached_property
+    def starts(self) -> list[tuple[int, int]]:
+        """Where each row of the kernel begins to see every s-th row of the input: (phase, pixel)."""
+        (s, _), (d, _), (_, across) = self.g.stride, self.g.dilation, self.g.out
+        return [(i * d % s, i * d // s * across) for i in range(self.g.kernel[0])]
+
+    @cached_property
+    def down(self) -> list[Tap]:
+        """The rows of the input of each phase of the stride."""
+        (height, _), (s, _), ((before, _), _) = self.g.size, self.g.stride, self.g.pads
+        return [Tap(*pixels_seen(self.rows, height, s, phase - before), phase, 0) for phase in range(s)]
+
+    @cached_property
+    def columns(self) -> list[Tap]:
+        """The columns of the input that each column of the kernel sees."""
+        return taps_along(self.g, 1)
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
         """Write the cross-correlation of x and w into y."""
@@ -452,26 +510,11 @@ class Depthwise:
 
     def _copies(self, x: Array) -> Iterator[tuple[int, slice, Array]]:
         """For each image and block what columns of the kernel see: (phases of rows, channels, kernel width, pixels)."""
-        phases, width = self.g.stride[0], self.g.kernel[1]
-        flat, copies = apart((phases, width), (self.block, self.rows, self.g.out[1]), x.dtype)
-        by_channel = flat.reshape(phases, width, self.block, -1).swapaxes(1, 2)
-        steps = list(product(enumerate(self.down), enumerate(self.columns)))
-        copied = [(copies[phase, j], *rows, column) for (phase, rows), (j, column) in steps if not column.by]
-        for copy, _, to_row, column in copied:
-            clear_around(copy, to_row, column.outputs)
-        moves = [
-            (*moved(flat[phase, j], flat[phase, column.other], column.by), copies[phase, j, ..., edge(column.by)])
-            for (phase, _), (j, column) in steps
-            if column.by
-        ]
+        copies = Copies(self.down, self.columns, (self.block, self.rows, self.g.out[1]), x.dtype)
+        by_channel = copies.flat.reshape(*copies.flat.shape[:2], self.block, -1).swapaxes(1, 2)
         for number, some in self._blocks():
-            count = some.stop - some.start
-            for copy, row, to_row, column in copied:
-                copy[:count, to_row, column.outputs] = x[number, some, row, column.pixels]
-            for to, of, zeros in moves:
-                to[...] = of
-                zeros[...] = 0
-            yield number, some, by_channel[:, :count]
+            copies.fill(x[number, some])
+            yield number, some, by_channel[:, : some.stop - some.start]
 
 
 class Toeplitz:
@@ -616,10 +659,11 @@ def taps_along(g: Geometry, axis: int) -> list[Tap]:
     """
     out, size, stride, dilation, before = g.out[axis], g.size[axis], g.stride[axis], g.dilation[axis], g.pads[axis][0]
     seen = [pixels_seen(out, size, stride, tap * dilation - before) for tap in range(g.kernel[axis])]
+    by_reach = sorted(range(len(seen)), key=lambda tap: seen[tap][1].stop - seen[tap][1].start)
+    of_phase = {tap * dilation % stride: tap for tap in by_reach}  # of each phase the one that sees most
     found = []
     for tap, (pixels, outputs) in enumerate(seen):
-        same_phase = (i for i in range(len(seen)) if (tap - i) * dilation % stride == 0)
-        other = max(same_phase, key=lambda i: seen[i][1].stop - seen[i][1].start)
+        other = of_phase[tap * dilation % stride]
         by, most = (tap - other) * dilation // stride, seen[other][1]
         if outputs != slice(max(most.start - by, 0), min(most.stop - by, out)):
             other, by = tap, 0
@@ -627,42 +671,9 @@ def taps_along(g: Geometry, axis: int) -> list[Tap]:
     return found
 
 
-def moved(to: Array, of: Array, by: int) -> tuple[Array, Array]:
-    """Views of two flat arrays: where to write, and what, so that the second is in the first, so much further on.
-
-    Examples
-    --------
-    >>> moved(np.zeros(3), np.array([1.0, 2.0, 3.0]), 1)
-    (array([0., 0.]), array([2., 3.]))
-    """
-    return (to[:-by], of[by:]) if by > 0 else (to[-by:], of[:by])
-
-
-def edge(by: int) -> slice:
-    """The places that what is moved along an axis leaves.
-
-    Examples
-    --------
-    >>> edge(1), edge(-2)
-    (slice(-1, None, None), slice(None, 2, None))
-    """
+def _left(by: int) -> slice:
+    """The places that what is moved by so much leaves."""
     return slice(-by, None) if by > 0 else slice(-by)
-
-
-def apart(many: Shape, shape: Shape, dtype: Any) -> tuple[Array, Array]:
-    """Empty arrays of a shape in a larger one, no two whole pages apart: each flat, and each in that shape.
-
-    Examples
-    --------
-    >>> flat, shaped = apart((3,), (32, 32), np.float32)
-    >>> flat.shape, shaped.shape, flat.strides
-    ((3, 1024), (3, 32, 32), (5120, 4))
-    """
-    size, itemsize = prod(shape), np.dtype(dtype).itemsize
-    beyond = max(PAGE // (prod(many) + 1) // CACHE_LINE, 1) * CACHE_LINE
-    between = (beyond - size * itemsize) % PAGE // itemsize
-    flat = np.empty((*many, size + between), dtype)[..., :size]
-    return flat, flat.reshape(*many, *shape)
 
 
 def clear_around(images: Array, rows: slice, columns: slice) -> None:
