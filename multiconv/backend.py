@@ -528,7 +528,7 @@ class Backend(abc.ABC):
         try:
             dtype = x.dtype
             # True == 1 == 1.0: what is not plainly an int is remembered by its repr, which tells them apart.
-            key = (
+            key = signature or (
                 operation,
                 x.__class__,
                 x.shape,
@@ -564,8 +564,6 @@ class Backend(abc.ABC):
             if len(self._ready) >= REMEMBERED:
                 self._ready.clear()
             self._ready[key] = function
-            if signature is not None:
-                self._ready[signature] = function
         return function(*own)
 
     def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
