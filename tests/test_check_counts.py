@@ -1,0 +1,229 @@
+"""What the check counts and reports, of backends whose answers are known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from multiconv.backends.numpy import NumpyBackend
+
+from multiconv import bounds, d2l, oracle
+from multiconv.check import BackendReport, check
+from multiconv.drawing import draw_problems
+from multiconv.problem import Problem, judge
+from multiconv.spec import ConvSpec
+
+LONG = 50
+BOOK = 2 * len(d2l.EXAMPLES)
+
+
+class Fake(NumpyBackend):
+    """The NumPy backend in this process, where the check expects one in a worker.
+
+    The book's examples, which name only the options that they have, are answered rightly; of a problem, which names all
+    of them, `spoil` makes the forward answer.
+    """
+
+    python_version, python = "3.11", Path("/usr/bin/python3")
+
+    def __init__(self, spoil: Callable[..., Any] = lambda y, x, w, **options: y) -> None:
+        super().__init__()
+        self.spoil, self.problems = spoil, 0
+        self.worker = SimpleNamespace(stop=lambda: None, interrupt=lambda: None)
+
+    def cross_correlate(self, x: Any, w: Any, bias: Any = None, **options: Any) -> Any:
+        y = super().cross_correlate(x, w, bias, **options)
+        if "layout" not in options:
+            return y
+        self.problems += 1
+        return self.spoil(y, x, w, bias=bias, **options)
+
+
+@pytest.fixture
+def report_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., BackendReport]:
+    """The check's report on one fake, or on several that are the workers of one backend."""
+
+    def run(*fakes: Fake, name: str = "numpy", **options: Any) -> BackendReport:
+        waiting = list(fakes)
+        monkeypatch.setattr("multiconv.registry.new_worker", lambda *_: waiting.pop(0))
+        monkeypatch.setattr("multiconv.candidate.in_worker", lambda *_: waiting.pop(0))
+        named = {"candidates": [name]} if ":" in name else {"names": [name], "networks": False}
+        (report,) = check(**named, **options).backends
+        assert not waiting
+        return report
+
+    return run
+
+
+def whole(*arrays: Any) -> bool:
+    return all(bool(np.all(a == np.rint(a))) for a in arrays if a is not None)
+
+
+def off_by_one_in_whole_numbers(y: Any, x: Any, w: Any, bias: Any, **options: Any) -> Any:
+    return y + np.ones((), y.dtype) if whole(x, w, bias) else y
+
+
+def near_the_bound(y: Any, x: Any, w: Any, bias: Any, **options: Any) -> Any:
+    """An error of 0.9 of the bound in long sums of numbers that are not whole."""
+    n = oracle.contraction("forward", ConvSpec(**options).resolve(x.shape, w.shape), bias=bias is not None)
+    if n < LONG or not y.size or whole(x, w, bias):
+        return y
+    arrays = [None if a is None else np.abs(a.astype("float64")) for a in (x, w, bias)]
+    magnitude = NumpyBackend().cross_correlate(*arrays, **options)
+    return (y + 0.9 * bounds.gamma(n, bounds.unit_roundoff(y.dtype)) * magnitude).astype(y.dtype)
+
+
+def terms(problem: Problem) -> int:
+    return oracle.contraction("forward", problem.geometry, bias=problem.bias is not None)
+
+
+# ---- Counts
+
+
+def test_answers_that_have_lost_precision_are_counted_once_a_problem(report_on: Callable[..., BackendReport]) -> None:
+    """The layer and the forward direction both have."""
+    drawn = {seed: draw_problems(60, seed, values=("normal",)) for seed in range(8)}
+    long = {seed: sum(terms(p) >= LONG and p.geometry.batch > 0 for p in drawn[seed]) for seed in drawn}
+    seed = max(long, key=lambda seed: long[seed])
+    assert long[seed] > 1
+    options: dict[str, Any] = {"examples": 60, "seed": seed, "values": ("normal",)}
+    counted = report_on(Fake(near_the_bound), **options)
+    assert counted.verdict == "agrees"
+    assert counted.imprecise == long[seed]
+    assert 0.85 < counted.worst_bound_ratio <= 1
+    assert report_on(Fake(), **options).imprecise == 0
+
+
+def test_every_problem_is_counted_and_what_is_exact(report_on: Callable[..., BackendReport]) -> None:
+    right = report_on(Fake(), examples=50, seed=3)
+    wrong = report_on(Fake(off_by_one_in_whole_numbers), examples=50, seed=3)
+    integers = [p for p in draw_problems(50, 3) if p.integers]
+    for report in (right, wrong):
+        assert report.problems == BOOK + 50
+        assert report.integer_problems == BOOK + len(integers)
+    assert right.exact == right.integer_problems
+    empty = [p for p in integers if not p.geometry.batch]
+    assert wrong.exact == len(d2l.EXAMPLES) + len(empty)  # a batch of zero has no numbers to be wrong
+    (forward,) = [d for d in wrong.disagreements if d.direction == "forward"]
+    assert forward.times == wrong.integer_problems - wrong.exact
+
+
+def test_the_worst_ratio_is_that_of_reals_only(report_on: Callable[..., BackendReport]) -> None:
+    problems = [p for p in draw_problems(50, 3) if not p.integers]
+    backend = NumpyBackend()
+    worst = 0.0
+    for problem in problems:
+        expected = problem.expectations()
+        worst = max(worst, *(judge(answer, expected[d]).ratio for d, answer in problem.answers(backend)))
+    assert 0 < worst <= 1
+    for fake in (Fake(), Fake(off_by_one_in_whole_numbers)):
+        assert report_on(fake, examples=50, seed=3).worst_bound_ratio == worst
+
+
+# ---- What is reported of a failure
+
+
+def test_a_failure_is_found_in_the_first_problem_even_if_a_later_one_is_answered_sooner(
+    report_on: Callable[..., BackendReport],
+) -> None:
+    """The worker that has the first problem waits until the other has failed on several."""
+    first = d2l.EXAMPLES[0]
+    x_shape, w_shape = ((1, 1, *array.shape) for array in first.arrays)
+    other_failed, in_time = Event(), []
+
+    def spoiled_by(fake: Fake) -> Callable[..., Any]:
+        def spoil(y: Any, x: Any, w: Any, padding: Any, **options: Any) -> Any:
+            if (x.shape, w.shape, padding) == (x_shape, w_shape, 0) and not in_time:
+                in_time.append(other_failed.wait(60))
+            elif fake.problems > 3:  # by now an answer before this one has been judged
+                other_failed.set()
+            return y + np.ones((), y.dtype)
+
+        return spoil
+
+    fakes = Fake(), Fake()
+    for fake in fakes:
+        fake.spoil = spoiled_by(fake)
+    report = report_on(*fakes, name="jax", examples=30)
+    assert in_time == [True]
+    forward = next(d for d in report.disagreements if d.direction == "forward")
+    assert forward.found_in["source"] == f"d2l {first.name}"
+
+
+def fails_on(*numbers: int) -> Callable[..., Any]:
+    """Wrong for these calls, counted from 1, and right ever after."""
+    asked = 0
+
+    def spoil(y: Any, *_: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return y + np.full((), 100 * asked, y.dtype) if asked in numbers else y
+
+    return spoil
+
+
+def test_a_failure_that_does_not_come_again_is_reported_as_it_was_first_seen(
+    report_on: Callable[..., BackendReport],
+) -> None:
+    report = report_on(Fake(fails_on(1)), examples=5)
+    (failure,) = report.disagreements
+    assert (report.verdict, failure.direction, failure.times) == ("disagrees", "forward", 1)
+    assert failure.problem == failure.found_in
+    assert failure.found_in["source"] == f"d2l {d2l.EXAMPLES[0].name}"
+    assert failure.fault == "element [0, 0, 0, 0] is 119.0, but 19.0 is right, and it must be exact"
+
+
+# ---- What is asked
+
+
+def test_each_network_is_asked_about_in_the_layout_in_which_it_was_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the shape of the kernel of each network's first layer, and whether it has a bias."""
+    asked: dict[str, set[Any]] = {"resnet50": set(), "vgg19": set(), "mobilenet_v1": set(), "depthwise": set()}
+
+    def note(y: Any, x: Any, w: Any, bias: Any, **options: Any) -> Any:
+        stems = {
+            (64, 3, 7, 7): "resnet50",
+            (64, 3, 3, 3): "vgg19" if bias is not None else "",
+            (32, 3, 3, 3): "mobilenet_v1",
+        }
+        network = "depthwise" if options["groups"] == x.shape[-1] > 16 else stems.get(w.shape)
+        if network:
+            asked[network].add((options["layout"], x.shape[1] if options["layout"] == "NCHW" else x.shape[-1]))
+        return y
+
+    monkeypatch.setattr("multiconv.registry.new_worker", lambda *_: Fake(note))
+    report = check(["numpy"], examples=0)
+    assert report.backends[0].verdict == "agrees"
+    depthwise = asked.pop("depthwise")
+    assert asked == {"resnet50": {("NHWC", 3)}, "vgg19": {("NCHW", 3)}, "mobilenet_v1": {("NHWC", 3)}}
+    assert {layout for layout, _ in depthwise} == {"NHWC"}
+
+
+@pytest.mark.parametrize("examples", [0, 7])
+def test_a_candidate_on_its_own_is_not_asked_about_the_networks(
+    report_on: Callable[..., BackendReport], examples: int
+) -> None:
+    totals = set()
+
+    def note(name: str, done: int, of: int, doing: str) -> None:
+        if done:
+            totals.add(of)
+
+    report = report_on(Fake(), name="somebody:conv", examples=examples, progress=note)
+    assert totals == {BOOK + examples}
+    assert report.verdict == "agrees"
+
+
+def test_a_problem_in_a_dtype_that_a_backend_lacks_is_not_put_to_it(report_on: Callable[..., BackendReport]) -> None:
+    fake = Fake()
+    fake.dtypes = ("float32",)
+    in_float32 = [p for p in draw_problems(40, 0) if p.dtype == "float32"]
+    assert 0 < len(in_float32) < 40
+    assert report_on(fake, examples=40).problems == BOOK + len(in_float32)
