@@ -199,6 +199,8 @@ def test_no_such_set():
     [
         "x=2,4,9,7 w=6,2,3,3 stride=2 padding=1 groups=2",
         "x=1,1,5,5 w=1,1,2,4 padding=full dilation=2",
+        "x=2,2,9,8 w=4,1,3,3 stride=1 padding=2 dilation=2 groups=2",
+        "x=1,3,11,12 w=2,3,3,2 stride=2 padding=1 dilation=3",
         "x=1,2,8,8 w=2,2,1,1",
     ],
 )

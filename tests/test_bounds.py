@@ -487,6 +487,20 @@ def test_the_constant_of_winograds_smallest_algorithm(ndim, channels, c):
     assert constant == pytest.approx(c, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "c"),
+    [
+        ((1,), 1, 1 + 2 * 2**0.5),  # no transform: a complex product and the sum over one channel
+        ((1, 1), 3, 3 + 2 * 2**0.5),
+        ((2,), 1, 2**0.5 * (3 * (1 + 4 * 2**0.5) + 2 * 2**0.5 + 1)),  # three transforms of one stage
+        ((4, 2), 5, 8**0.5 * (9 * (1 + 4 * 2**0.5) + 2 * 2**0.5 + 5)),
+        ((8, 8), 1, 8 * (18 * (1 + 4 * 2**0.5) + 2 * 2**0.5 + 1)),
+    ],
+)
+def test_the_constant_of_the_fft_to_first_order(size, channels, c):
+    assert bounds.fft_constant(size, channels, "float32") == pytest.approx(c, rel=1e-4)
+
+
 def test_the_normwise_bound_is_for_each_channel_of_each_direction():
     g = ConvSpec(groups=2).resolve((2, 4, 3), (6, 2, 2))
     x, w, dy = np.ones(g.x_shape), np.ones(g.w_shape), np.ones(g.y_shape)
@@ -597,6 +611,67 @@ def test_an_empty_answer_is_right():
     problem = given_values("none", ConvSpec(), np.zeros((0, 1, 3), "float32"), np.ones((1, 1, 2), "float32"))
     assert judge(np.zeros((0, 1, 2), "float32"), problem.expectations()["forward"]).fault is None
     assert judge(np.zeros((0, 1, 3), "float32"), problem.expectations()["forward"]).fault is not None
+
+
+# Sums of ones that bfloat16 holds exactly, up to 256, until the bias comes to them.
+ONES = {"x": np.ones((1, 1, 200), BFLOAT16), "w": np.ones((1, 1, 200), BFLOAT16), "dy": np.ones((1, 1, 1), BFLOAT16)}
+
+
+@pytest.mark.parametrize("direction", ["forward", "convolve", "layer"])
+def test_a_sum_that_only_its_bias_takes_past_what_the_dtype_holds_need_not_be_exact(direction):
+    """200 + 63 is not a number of bfloat16."""
+    problem = given_values("ones", ConvSpec(), **ONES, bias=np.full(1, 63, BFLOAT16), x_bias=np.zeros(1, BFLOAT16))
+    expected = problem.expectations([direction])[direction]
+    assert expected.value.tolist() == [[[263]]]
+    assert judge(np.array([[[264]]], BFLOAT16), expected).fault is None
+    assert judge(np.array([[[262]]], BFLOAT16), expected).fault is None
+
+
+def test_a_sum_that_only_the_bias_of_its_transposed_convolution_takes_past_what_the_dtype_holds_need_not_be_exact():
+    x, w, dy = (np.ones(shape, BFLOAT16) for shape in ((1, 1, 1), (200, 1, 1), (1, 200, 1)))
+    bias, x_bias = np.zeros(200, BFLOAT16), np.full(1, 63, BFLOAT16)
+    expected = given_values("ones", ConvSpec(), x, w, dy, bias, x_bias).expectations(["conv_transpose"])
+    assert expected["conv_transpose"].value.tolist() == [[[263]]]
+    assert judge(np.array([[[264]]], BFLOAT16), expected["conv_transpose"]).fault is None
+
+
+@pytest.mark.parametrize(("bias", "exact"), [(None, True), (1, True), (63, False)])
+def test_a_sum_of_integers_that_the_dtype_holds_with_its_bias_must_be_exact(bias, exact):
+    given_bias = None if bias is None else np.full(1, bias, BFLOAT16)
+    expected = given_values("ones", ConvSpec(), **ONES, bias=given_bias).expectations(["forward"])["forward"]
+    right = 200 + (bias or 0)
+    beside = np.array([[[right + 2]]], BFLOAT16)
+    assert (judge(beside, expected).fault is None) is not exact
+    assert np.any(expected.bound) != exact
+
+
+@pytest.mark.parametrize(
+    ("direction", "x_shape", "w_shape"),
+    [
+        ("forward", (1, 512, 4, 4), (512, 512, 3, 3)),
+        ("input gradient", (1, 512, 4, 4), (512, 512, 3, 3)),
+        ("kernel gradient", (8, 24, 30, 30), (24, 24, 3, 3)),
+    ],
+)
+def test_an_answer_that_has_lost_precision_is_right_but_imprecise(direction, x_shape, w_shape):
+    """Of operands cut to TF32's ten bits, in sums so long that they still lie within the bound."""
+    g = ConvSpec().resolve(x_shape, w_shape)
+    problem = with_values("long", ConvSpec(), g, "float32", bias=False, values="normal", seed=0)
+    cut_down = replace(problem, **{name: cut(getattr(problem, name), 10) for name in ("x", "w", "dy")})
+    expected, lost = (p.expectations([direction])[direction] for p in (problem, cut_down))
+    right, imprecise = judge(expected.value.astype("float32"), expected), judge(lost.value.astype("float32"), expected)
+    assert (right.fault, right.imprecise) == (None, False)
+    assert (imprecise.fault, imprecise.imprecise) == (None, True)
+    wrong = judge(-expected.value.astype("float32"), expected)
+    assert (wrong.fault is None, wrong.imprecise) == (False, False)
+
+
+def test_an_answer_whose_subnormal_operands_were_flushed_to_zero_is_not_imprecise():
+    x, w = np.full((1, 1, 100), 0.9 * 2.0**-126, "float32"), np.full((1, 1, 100), 1000, "float32")
+    expected = given_values("flushed", ConvSpec(), x, w).expectations(["forward"])["forward"]
+    judgement = judge(np.zeros((1, 1, 1), "float32"), expected)
+    assert judgement.ratio > 0.9
+    assert (judgement.fault, judgement.imprecise) == (None, False)
 
 
 NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 3.0, 1e-320, -1e308, 1e308]) | st.floats(allow_nan=False)

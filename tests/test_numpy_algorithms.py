@@ -303,6 +303,56 @@ def test_winograds_matrices_compute_a_correlation():
     np.testing.assert_allclose(y, right, rtol=0, atol=1e-12)
 
 
+POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
+
+
+def growth_of_winograd():
+    """By Lagrange's formula: the largest sum of the products of entries of the three matrices for one axis."""
+    whole = np.poly(POINTS)[::-1]  # the polynomial that vanishes at all points, lowest power first
+    lagrange = [
+        np.poly([q for q in POINTS if q != p])[::-1] / np.prod([p - q for q in POINTS if q != p]) for p in POINTS
+    ]
+    of_data = [np.abs(row).sum() for row in (*lagrange, whole)]
+    of_output = [[abs(p) ** i for p in POINTS] + [float(i == 3)] for i in range(4)]
+    of_kernel = [[abs(p) ** tap for tap in range(3)] for p in POINTS] + [[0, 0, 1]]
+    return max(
+        sum(of_output[i][k] * of_kernel[k][tap] * of_data[k] for k in range(6)) for i in range(4) for tap in range(3)
+    )
+
+
+@pytest.mark.parametrize(("channels", "roundings"), [(1, 54), (8, 61), (64, 117)])
+def test_the_constant_of_winograd_is_that_of_its_matrices(channels, roundings):
+    """An output sums 25 products, a kernel's point 9 and a pixel's 16: with one more for each, 53, and the channels."""
+    g = ConvSpec(padding=1).resolve((1, channels, 20, 20), (4, channels, 3, 3))
+    c = mc.backend("numpy", algorithm="winograd").normwise_constant(g, "forward", "float64")
+    assert c == pytest.approx(growth_of_winograd() ** 2 * roundings, rel=1e-9)
+
+
+@pytest.mark.parametrize("direction", ["input gradient", "conv_transpose"])
+def test_the_constant_of_a_gradient_is_that_of_the_channels_it_sums(direction):
+    g = ConvSpec(padding=1).resolve((1, 8, 20, 20), (4, 8, 3, 3))
+    c = mc.backend("numpy", algorithm="winograd").normwise_constant(g, direction, "float64")
+    assert c == pytest.approx(growth_of_winograd() ** 2 * 57, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "size"),
+    [
+        ((1, 1, 512, 70), (1, 1, 31, 31), (128, 128)),
+        ((1, 1, 512, 50), (2, 1, 31, 31), (128, 64)),
+        ((2, 1, 8, 8), (1, 1, 1, 3), (4, 8)),
+    ],
+)
+def test_the_constant_of_the_fft_is_that_of_its_size(x_shape, w_shape, size):
+    """To first order it is ``sqrt(L) (3 log2 L (1 + 4 sqrt 2) + 2 sqrt 2 + 1)`` for L pixels."""
+    c = mc.backend("numpy", algorithm="fft").normwise_constant(
+        ConvSpec().resolve(x_shape, w_shape), "forward", "float32"
+    )
+    pixels = np.prod(size)
+    right = np.sqrt(pixels) * (3 * np.log2(pixels) * (1 + 4 * np.sqrt(2)) + 2 * np.sqrt(2) + 1)
+    assert c == pytest.approx(right, rel=1e-4)
+
+
 def test_only_what_is_fast_declares_a_constant():
     g = ConvSpec(padding=1).resolve((2, 64, 20, 20), (64, 64, 3, 3))
     backend = mc.backend("numpy", algorithm="fast")
