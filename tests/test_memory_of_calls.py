@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from typing import Any
@@ -218,7 +217,6 @@ class Counted(NumpyBackend):
 
     @property
     def alive(self) -> int:
-        gc.collect()
         return sum(function() is not None for function in self.made)
 
 

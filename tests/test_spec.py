@@ -305,3 +305,209 @@ def test_the_largest_stride_and_dilation_are_two_to_the_31_less_one():
     assert spec.resolve((1, 1, 5), (1, 1, 1)).out == (1,)
     with pytest.raises(ConvError, match=f"it spans {LARGEST + 1} pixels"):
         spec.resolve((1, 1, 5), (1, 1, 2))
+
+
+# ---- What is refused, word by word
+
+
+def refused(call):
+    with pytest.raises(ConvError) as caught:
+        call()
+    assert type(caught.value) is ConvError
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stride": 0}, "stride must be at least 1, not 0"),
+        ({"stride": (2, -1)}, "stride[1] must be at least 1, not -1"),
+        ({"stride": 2**31}, "stride must be at most 2^31 - 1, not 2147483648"),
+        ({"stride": 2**256}, "stride must be at most 2^31 - 1, not a number of 257 bits"),
+        ({"stride": 2**256 - 1}, f"stride must be at most 2^31 - 1, not {2**256 - 1}"),
+        ({"stride": -(2**256)}, "stride must be at least 1, not a number of 257 bits"),
+        ({"stride": True}, "stride must be an int, not True (bool)"),
+        ({"stride": np.True_}, "stride must be an int, not np.True_ (bool)"),
+        ({"stride": np.array([2])}, "stride must be an int, not array([2]) (ndarray)"),
+        ({"stride": 1.0}, "stride must be an int, not 1.0 (float)"),
+        ({"stride": "x" * 78}, "stride must be an int, not " + repr("x" * 78) + " (str)"),
+        ({"stride": "x" * 79}, "stride must be an int, not '" + "x" * 76 + "... (str)"),
+        ({"dilation": 0}, "dilation must be at least 1, not 0"),
+        ({"dilation": [1, None]}, "dilation[1] must be an int, not None (NoneType)"),
+        ({"groups": 0}, "groups must be at least 1, not 0"),
+        ({"groups": (1,)}, "groups must be an int, not (1,) (tuple)"),
+        ({"padding": -1}, "padding must be at least 0, not -1"),
+        ({"padding": (0, -1)}, "padding[1] must be at least 0, not -1"),
+        ({"padding": ((0, -1),)}, "padding[0][1] must be at least 0, not -1"),
+        ({"padding": ((-1, 0),)}, "padding[0][0] must be at least 0, not -1"),
+        ({"padding": ((1, 2, 3),)}, "padding[0] must be a number or a (before, after) pair, not (1, 2, 3) (tuple)"),
+        ({"padding": (1, ())}, "padding[1] must be a number or a (before, after) pair, not () (tuple)"),
+        (
+            {"padding": "SAME"},
+            "padding must be a number, one an axis, a (before, after) pair an axis, or one of valid, same, same_upper, "
+            "same_lower, full, not 'SAME'",
+        ),
+        ({"layout": "CHWN"}, "layout must be one of NCW, NCHW, NCDHW, NWC, NHWC, NDHWC, not 'CHWN'"),
+        ({"layout": ["NCW"]}, "layout must be one of NCW, NCHW, NCDHW, NWC, NHWC, NDHWC, not ['NCW']"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_options_that_are_invalid(options, words):
+    assert refused(lambda: ConvSpec(**options)) == words
+
+
+def test_the_largest_and_smallest_options_are_valid():
+    ConvSpec(stride=LARGEST, padding=LARGEST, dilation=LARGEST, groups=LARGEST)
+    ConvSpec(stride=1, padding=0, dilation=1, groups=1)
+    ConvSpec(padding=((0, LARGEST), 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "w_shape", "words"),
+    [
+        ({}, (2, 3), "w must have 3, 4 or 5 axes, (C_out, C_in/groups, *kernel), but its shape is (2, 3)"),
+        ({}, (2,) * 6, f"w must have 3, 4 or 5 axes, (C_out, C_in/groups, *kernel), but its shape is {(2,) * 6}"),
+        (
+            {"layout": "NCW"},
+            (2, 3, 1, 1),
+            "layout NCW has 1 spatial axis, but w of shape (2, 3, 1, 1) has 2 spatial axes",
+        ),
+        ({}, (0, 3, 1), "w has no channels: C_out is 0 in its shape (0, 3, 1)"),
+        ({}, (2, 0, 1), "w has no channels: C_in/groups is 0 in its shape (2, 0, 1)"),
+        ({}, (2, 3, 1, 0), "w has a spatial axis of size 0: its shape is (2, 3, 1, 0)"),
+        ({"groups": 3}, (2, 3, 1), "groups=3 does not divide the 2 output channels of w of shape (2, 3, 1)"),
+        (
+            {"stride": (1, 1)},
+            (2, 3, 1),
+            "stride=(1, 1) is for 2 spatial axes, but w of shape (2, 3, 1) has 1 spatial axis",
+        ),
+        (
+            {"padding": (1,)},
+            (2, 3, 1, 1),
+            "padding=(1,) is for 1 spatial axis, but w of shape (2, 3, 1, 1) has 2 spatial axes",
+        ),
+        ({"dilation": ()}, (2, 3, 1), "dilation=() is for 0 spatial axes, but w of shape (2, 3, 1) has 1 spatial axis"),
+    ],
+    ids=str,
+)
+def test_kernels_that_are_invalid(options, w_shape, words):
+    spec = ConvSpec(**options)
+    for call in (
+        lambda: spec.check_kernel(w_shape),
+        lambda: spec.resolve((1, 3, 5), w_shape),
+        lambda: spec.resolve_transpose((1, 2, 5), w_shape),
+    ):
+        assert refused(call) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "x_shape", "w_shape", "words"),
+    [
+        (
+            {},
+            (1, 3),
+            (2, 3, 1),
+            "x must have 3 axes, (N, C, *spatial), as w of shape (2, 3, 1) has 1 spatial axis, but its shape is (1, 3)",
+        ),
+        (
+            {"layout": "NWC"},
+            (1, 3, 5, 5),
+            (2, 3, 1),
+            "x must have 3 axes, (N, *spatial, C), as w of shape (2, 3, 1) has 1 spatial axis, but its shape is "
+            "(1, 3, 5, 5)",
+        ),
+        ({}, (1, 0, 5), (2, 3, 1), "x has no channels: its shape is (1, 0, 5), (N, C, *spatial)"),
+        ({"layout": "NWC"}, (1, 5, 0), (2, 3, 1), "x has no channels: its shape is (1, 5, 0), (N, *spatial, C)"),
+        ({}, (1, 3, 0), (2, 3, 1), "x has a spatial axis of size 0: its shape is (1, 3, 0), (N, C, *spatial)"),
+        (
+            {"groups": 2},
+            (1, 3, 5),
+            (2, 3, 1),
+            "x of shape (1, 3, 5) has 3 channels, but w of shape (2, 3, 1) with groups=2 takes 3 * 2 = 6",
+        ),
+        (
+            {"padding": (0, (1, 0)), "dilation": (1, 3)},
+            (1, 3, 5, 5),
+            (2, 3, 1, 3),
+            "the kernel is larger than the padded input: along spatial axis 1 it spans 7 pixels "
+            "(kernel 3, dilation 3), the input 6 (size 5, padding (1, 0))",
+        ),
+    ],
+    ids=str,
+)
+def test_inputs_that_are_invalid(options, x_shape, w_shape, words):
+    assert refused(lambda: ConvSpec(**options).resolve(x_shape, w_shape)) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "x_shape", "w_shape", "output_padding", "words"),
+    [
+        (
+            {},
+            (1, 3, 5),
+            (2, 3, 1),
+            0,
+            "x of shape (1, 3, 5) has 3 channels, but the transposed convolution with w of shape (2, 3, 1) takes 2: "
+            "w is the kernel of the cross-correlation whose adjoint this is",
+        ),
+        (
+            {},
+            (1, 2, 5),
+            (2, 3, 1),
+            (0, 0),
+            "output_padding=(0, 0) is for 2 spatial axes, but w of shape (2, 3, 1) has 1 spatial axis",
+        ),
+        ({}, (1, 2, 5), (2, 3, 1), -1, "output_padding must be at least 0, not -1"),
+        (
+            {"stride": (3, 2)},
+            (1, 2, 5, 5),
+            (2, 3, 1, 1),
+            (2, 2),
+            "output_padding must be less than the stride: along spatial axis 1 it is 2, the stride 2",
+        ),
+        (
+            {"stride": 2, "padding": "same_lower"},
+            (1, 2, 5, 5),
+            (2, 3, 1, 1),
+            (0, 1),
+            "with padding='same_lower' the result has n * stride pixels, so output_padding must be 0",
+        ),
+        (
+            {"padding": (0, (1, 3))},
+            (1, 2, 5, 2),
+            (2, 3, 1, 3),
+            0,
+            "the padding (1, 3) leaves nothing of the result: along spatial axis 1 its size would be 0",
+        ),
+    ],
+    ids=str,
+)
+def test_transposed_convolutions_that_are_invalid(options, x_shape, w_shape, output_padding, words):
+    assert refused(lambda: ConvSpec(**options).resolve_transpose(x_shape, w_shape, output_padding)) == words
+
+
+def test_a_transposed_convolution_may_leave_one_pixel_and_pad_all_but_the_stride():
+    assert ConvSpec(padding=((1, 2),)).resolve_transpose((1, 2, 2), (2, 3, 3)).size == (1,)
+    assert ConvSpec(stride=3).resolve_transpose((1, 2, 2), (2, 3, 1), 2).size == (6,)
+
+
+@pytest.mark.parametrize(
+    ("what", "count", "options", "x_shape", "w_shape"),
+    [
+        ("the padded input", 2**31, {"padding": ((0, 1),)}, (1, 1, LARGEST), (1, 1, 2)),
+        ("the padded input", 2**31, {}, (2, 2, 2**29), (1, 2, 2)),
+        ("the padded input", 2**31, {"padding": ((2**30, 0), (0, 0))}, (0, 1, 2**30, 1), (1, 1, 1, 1)),
+        ("the result", 2**31, {}, (2, 1, 2**28), (4, 1, 1)),
+        ("the result", 2**31, {}, (0, 1, 2**29), (4, 1, 1)),
+        ("w", 2**31, {}, (1, 2**15, 1), (2**16, 2**15, 1)),
+    ],
+)
+def test_what_would_have_too_many_elements(what, count, options, x_shape, w_shape):
+    said = refused(lambda: ConvSpec(**options).resolve(x_shape, w_shape))
+    assert said == f"{what} would have {count} elements, more than 2^31 - 1"
+
+
+def test_a_transposed_convolution_that_would_have_too_many_elements():
+    said = refused(lambda: ConvSpec(stride=2**16).resolve_transpose((1, 1, 2**15 + 1), (1, 1, 1)))
+    assert said == f"the padded input would have {2**31 + 1} elements, more than 2^31 - 1"
+    assert ConvSpec(stride=2**16).resolve_transpose((1, 1, 2**15), (1, 1, 1)).size == (2**31 - 2**16 + 1,)
