@@ -173,7 +173,7 @@ def box_of(g: Geometry, first: Shape, shape: Shape) -> Box:
     begin = [f * s - before for f, s, (before, _) in zip(first, g.stride, g.pads)]
     inside = [(max(b, 0), min(b + p, n)) for b, p, n in zip(begin, pixels, g.size)]
     seen = tuple(slice(lo, max(lo, hi)) for lo, hi in inside)
-    at = tuple(slice(s.start - b, s.stop - b) if s.start < s.stop else slice(0) for s, b in zip(seen, begin))
+    at = tuple(slice(s.start - b, s.stop - b) if s.start < s.stop else slice(0, 0) for s, b in zip(seen, begin))
     return Box(pixels, seen, at, any(a.stop - a.start < p for a, p in zip(at, pixels)))
 
 

@@ -155,6 +155,13 @@ CUT = [
     ("winograd", ConvSpec(1, ((0, 2), (3, 1))), (2, 8, 37, 38), (40, 8, 3, 3)),
     ("fft", ConvSpec(1, ((0, 2), (9, 1))), (2, 1, 37, 50), (3, 1, 4, 7)),
     ("fft", ConvSpec(1, "full"), (1, 1, 90, 7), (1, 1, 5, 6)),
+    # Parts that see nothing but padding.
+    ("im2col", ConvSpec(5, 40), (2, 16, 9, 8), (8, 16, 3, 3)),
+    ("toeplitz", ConvSpec(1, 40), (2, 1, 5, 4), (1, 1, 3, 3)),
+    ("winograd", ConvSpec(1, 40), (2, 8, 5, 4), (8, 8, 3, 3)),
+    ("fft", ConvSpec(1, 40), (2, 1, 5, 4), (2, 1, 3, 4)),
+    ("depthwise", ConvSpec(5, 40, 1, 16), (2, 16, 9, 8), (16, 1, 3, 3)),
+    ("taps", ConvSpec(5, 40, 1, 16), (2, 16, 9, 8), (16, 1, 3, 3)),
 ]
 
 
