@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.spec import ConvSpec, Geometry, Shape
 
 
 class JaxBackend(Backend):
@@ -23,6 +23,8 @@ class JaxBackend(Backend):
     dtypes = ("float16", "bfloat16", "float32", "float64")
     layouts = ("channels_first", "channels_last")
     empty_batch = True
+    compiles = True
+    multiplies_zeros = True
 
     # ---- Arrays
 
@@ -123,6 +125,7 @@ class JaxBackend(Backend):
                 use_bias=bias is not None,
                 param_dtype=w.dtype,
                 precision=lax.Precision.HIGHEST,
+                conv_general_dilated=_conv_general_dilated,
                 kernel_init=lambda *_: self.from_numpy(w.transpose(*range(2, w.ndim), 1, 0)),
                 bias_init=lambda *_: self.asarray(bias),
                 rngs=nnx.Rngs(0),
@@ -133,10 +136,7 @@ class JaxBackend(Backend):
         return _in_64_bits()(layer) if w.dtype == "float64" else layer
 
     def pads_natively(self, g: Geometry) -> bool:
-        # XLA's CPU compiler aborts the process on some gradients with k=2, stride 2 and a pad of 1 before, as it takes
-        # the axis for one of groups (0.10.2: "algebraic_simplifier.cc: Window dimensions do not match RHS shape").
-        axes = zip(g.kernel, g.stride, g.dilation, g.pads)
-        return not any(k == s == 2 and d == before == 1 for k, s, d, (before, _) in axes)
+        return _pads_safely(g.kernel, g.stride, g.dilation, g.pads, g.out)
 
     # ---- Running
 
@@ -179,6 +179,36 @@ def _in_64_bits() -> Any:
                 return self.layer(x)
 
     return In64Bits
+
+
+def _pads_safely(kernel: Shape, stride: Shape, dilation: Shape, pads: Sequence[tuple[int, int]], out: Shape) -> bool:
+    """Return whether XLA's CPU compiler is right on a convolution with these pads and on its gradients of any order.
+
+    A gradient is itself a convolution, and its pads are those of this one or what they leave of the kernel's extent or
+    of that of the outputs. XLA reads out of bounds where a pad before is negative and the one after it is positive
+    (openxla/xla#48713).
+    """
+    for k, s, d, pair, o in zip(kernel, stride, dilation, pads, out):
+        if max(pair) > min((k - 1) * d, (o - 1) * s):
+            return False
+        # XLA takes an axis of a gradient for one of groups and aborts the process (0.10.2: "algebraic_simplifier.cc:
+        # Window dimensions do not match RHS shape").
+        if k == s == 2 and d == pair[0] == 1:
+            return False
+    return True
+
+
+def _conv_general_dilated(
+    x: Array, w: Array, stride: Shape, padding: str | Sequence[tuple[int, int]], **options: Any
+) -> Array:
+    """Do as `lax.conv_general_dilated` for a layer of Flax, but pad by hand where XLA gets it wrong."""
+    size, kernel, dilation = x.shape[1:-1], w.shape[:-2], options["rhs_dilation"]
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    pads = lax.padtype_to_pads(size, extent, stride, padding) if isinstance(padding, str) else padding
+    out = tuple((n + sum(pair) - e) // s + 1 for n, pair, e, s in zip(size, pads, extent, stride))
+    if not _pads_safely(kernel, stride, dilation, pads, out):
+        x, pads = jnp.pad(x, ((0, 0), *pads, (0, 0))), [(0, 0)] * len(kernel)
+    return lax.conv_general_dilated(x, w, stride, pads, **options)
 
 
 def dimension_numbers(g: Geometry) -> tuple[str, str, str]:

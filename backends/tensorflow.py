@@ -25,6 +25,7 @@ class TensorflowBackend(Backend):
     dtypes = ("float16", "bfloat16", "float32", "float64")
     kernel_layout = "HWIO"
     layouts = ("channels_last",)
+    multiplies_zeros = True
 
     # ---- Arrays
 
@@ -70,7 +71,11 @@ class TensorflowBackend(Backend):
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
         conv = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[g.ndim - 1]
-        stride, dilation, data_format = (1, *g.stride, 1), (1, *g.dilation, 1), f"N{'DHW'[3 - g.ndim :]}C"
+        dilation, data_format = (1, *g.dilation, 1), f"N{'DHW'[3 - g.ndim :]}C"
+        # oneDNN misplaces outputs where it strides along an axis of one output, where there is no need to stride.
+        stride = (1, *(1 if o == 1 else s for o, s in zip(g.out, g.stride)), 1)
+        window = (slice(None), *(slice(e if o == 1 else None) for o, e in zip(g.out, g.extent)))
+        cut = any(o == 1 and n > e for o, n, e in zip(g.out, g.padded, g.extent))
         padding = [(0, 0), *g.pads, (0, 0)] if any(map(any, g.pads)) else "VALID"
         dilated = max(g.dilation) > 1
         every_stride = (slice(None), *(slice(None, None, s) for s in g.stride))
@@ -82,6 +87,7 @@ class TensorflowBackend(Backend):
             return conv(x, w, stride, padding, data_format=data_format, dilations=dilation)
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            x = x[window] if cut else x
             if g.groups > 1 and (g.ndim == 3 or x.dtype != tf.float32):
                 of_groups = zip(tf.split(x, g.groups, -1), tf.split(w, g.groups, -1))
                 y = tf.concat([one_group(x_part, w_part) for x_part, w_part in of_groups], -1)
@@ -117,8 +123,14 @@ class TensorflowBackend(Backend):
             )
         kernel, dtype = w.shape[2:], w.dtype.name
         stride, dilation = spec.each(len(kernel))
-        subsampled = max(stride) > 1 and max(dilation) > 1
-        same = spec.padding in ("same", "same_upper") and not subsampled
+        extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        strided = max(stride) > 1
+        subsampled = strided and max(dilation) > 1
+        # oneDNN misplaces outputs where it strides along an axis of one output.
+        apart = strided and not subsampled and spec.groups == 1 and w.shape[1] == 1
+        # "same" is wrong in 3-D where a stride passes the kernel, and the kernel gradient in bfloat16 with any stride.
+        wrong = any(s > k for s, k in zip(stride, kernel)) or (strided and dtype == "bfloat16")
+        same = spec.padding in ("same", "same_upper") and not (subsampled or apart or wrong)
         layer = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[len(kernel) - 1](
             w.shape[0],
             kernel,
@@ -134,7 +146,16 @@ class TensorflowBackend(Backend):
         layer.build((*[None] * (1 + len(kernel)), w.shape[1] * spec.groups))
         layer.set_weights([w.transpose(*range(2, w.ndim), 1, 0), *([] if bias is None else [bias])])
 
-        steps: list[Callable[[Array], Array]] = [layer]
+        def with_two_outputs(x: Array) -> Array:
+            """Call the layer with room for a second output along each axis, and cut it off again."""
+            if all(n is not None and n >= e + s for n, e, s in zip(x.shape[1:-1], extent, stride)):
+                return layer(x)
+            size = tf.unstack(tf.shape(x)[1:-1])
+            room = [tf.maximum(e + s - n, 0) for n, e, s in zip(size, extent, stride)]
+            y = layer(tf.pad(x, [(0, 0), *((0, n) for n in room), (0, 0)]))
+            return y[(slice(None), *(slice(tf.maximum(n - e + s, 0) // s) for n, e, s in zip(size, extent, stride)))]
+
+        steps: list[Callable[[Array], Array]] = [with_two_outputs if apart else layer]
         if not same and spec.fixed_pads(kernel) != ((0, 0),) * len(kernel):
             steps.insert(0, lambda x: tf.pad(x, ((0, 0), *spec.pads(tuple(x.shape[1:-1]), kernel), (0, 0))))
         if subsampled:
@@ -159,7 +180,11 @@ class TensorflowBackend(Backend):
         return composed
 
     def pads_natively(self, g: Geometry) -> bool:
-        return not any(map(any, g.pads)) or (g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1)
+        # oneDNN's kernels for bfloat16 crash where a pad is as large as the kernel.
+        within_kernel = all(max(pair) < e for pair, e in zip(g.pads, g.extent))
+        strides_in_place = any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
+        native = g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1 and within_kernel and not strides_in_place
+        return native or not any(map(any, g.pads))
 
     # ---- Running
 

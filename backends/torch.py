@@ -29,6 +29,7 @@ class TorchBackend(Backend):
     name = "torch"
     dtypes = ("float16", "bfloat16", "float32", "float64")
     empty_batch = True
+    strided = True
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__()

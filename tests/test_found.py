@@ -1,13 +1,69 @@
-"""What frameworks get wrong and multiconv works around, each as small as it was found."""
+"""What frameworks get wrong and multiconv works around, each as small as it was found.
+
+All problems are of small integers, so that every answer must be exact to the bit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import tensorflow as tf
+from flax import nnx
 
 import multiconv as mc
+from multiconv import oracle
 from multiconv.drawing import with_values
-from multiconv.problem import judge
-from multiconv.spec import ConvSpec
+from multiconv.problem import Problem, judge
+from multiconv.spec import ConvSpec, Pads, Shape
+
+HALVES = ("float16", "bfloat16")
+
+# Padding that reaches past the kernel before the image but not after it.
+AHEAD = [
+    pytest.param(ConvSpec(1, ((2, 0),)), (2, 8, 9), (8, 8, 2), id="pads ahead: 1-D"),
+    pytest.param(ConvSpec(1, ((0, 0), (2, 0))), (1, 8, 15, 6), (8, 8, 1, 2), id="pads ahead: 2-D"),
+    pytest.param(ConvSpec(1, ((3, 1), (1, 1))), (2, 4, 6, 5), (16, 4, 3, 3), id="pads ahead: both sides"),
+    pytest.param(ConvSpec(1, ((0, 0), (2, 0)), 1, 4), (1, 16, 9, 6), (16, 4, 1, 2), id="pads ahead: groups"),
+    pytest.param(ConvSpec(1, ((2, 0), (0, 0)), layout="NHWC"), (1, 7, 6, 4), (4, 4, 2, 1), id="pads ahead: NHWC"),
+]
+# An axis of one output and a stride that is not taken, whose window leaves pixels over or not.
+ONE_OUTPUT = [
+    pytest.param(ConvSpec((1, 2), layout="NHWC"), (2, 5, 3, 1), (1, 1, 2, 2), id="one output: a pixel over"),
+    pytest.param(ConvSpec((1, 2), layout="NHWC"), (3, 3, 3, 1), (4, 1, 1, 3), id="one output: no pixel over"),
+    pytest.param(ConvSpec((1, 4)), (2, 1, 6, 4), (3, 1, 3, 3), id="one output: channels first"),
+    pytest.param(ConvSpec((1, 4), (0, 1)), (2, 1, 5, 2), (8, 1, 2, 3), id="one output: padding"),
+    pytest.param(ConvSpec((1, 1, 2), ((0, 0), (0, 0), (1, 0))), (2, 1, 1, 2, 2), (1, 1, 1, 1, 2), id="one output: 3-D"),
+    pytest.param(ConvSpec((2, 1, 4)), (3, 1, 3, 2, 3), (2, 1, 2, 1, 2), id="one output: 3-D, strides on two axes"),
+    pytest.param(ConvSpec((1, 2), "same"), (2, 1, 4, 2), (1, 1, 2, 3), id="one output: same"),
+]
+# Outputs, or a whole tile of them, that see nothing but padding.
+PADDING_ONLY = [
+    pytest.param(ConvSpec(3, 1), (1, 1, 1), (1, 1, 1), id="padding only: the stride lands in it"),
+    pytest.param(ConvSpec(1, 5), (2, 2, 3, 4), (3, 2, 2, 2), id="padding only: beyond the kernel"),
+    pytest.param(ConvSpec(7, ((2, 9), (9, 2))), (1, 2, 3, 3), (2, 1, 2, 1), id="padding only: beyond the image"),
+    pytest.param(ConvSpec((4, 1), ((3, 0), (0, 0))), (1, 3, 2, 5), (3, 1, 1, 2), id="padding only: one axis"),
+    pytest.param(ConvSpec(9, 4), (1, 1, 1, 1, 1), (1, 1, 2, 1, 3), id="padding only: 3-D"),
+]
+
+
+def integers(spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str) -> Problem:
+    groups = (x_shape[-1] if spec.channels_last else x_shape[1]) // w_shape[1]
+    spec = ConvSpec(spec.stride, spec.padding, spec.dilation, groups, spec.layout)
+    return with_values("found", spec, spec.resolve(x_shape, w_shape), dtype, bias=True, values="integers", seed=0)
+
+
+def assert_right(backend: mc.Backend, problem: Problem) -> None:
+    expected = problem.expectations()
+    answers = dict(problem.answers(backend))
+    assert set(answers) == set(expected)
+    for direction, answer in answers.items():
+        assert not isinstance(answer, Exception), (direction, answer)
+        assert judge(answer, expected[direction]).fault is None, direction
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -15,21 +71,158 @@ from multiconv.spec import ConvSpec
     ("spec", "x_shape", "w_shape"),
     [
         pytest.param(ConvSpec(2, 1), (1, 2, 4, 4), (4, 2, 2, 3), id="XLA aborts on the gradient: k=2, stride 2, pad 1"),
-        pytest.param(ConvSpec(2, 1, groups=2), (1, 2, 4, 3, 4), (4, 1, 2, 2, 3), id="XLA aborts: the same in groups"),
+        pytest.param(ConvSpec(2, 1), (1, 2, 4, 3, 4), (4, 1, 2, 2, 3), id="XLA aborts: the same in groups"),
         pytest.param(ConvSpec(3, 1, 2), (2, 3, 7), (3, 3, 3), id="MXNet's Deconvolution: stride and dilation"),
         pytest.param(ConvSpec(1, 1, 2), (1, 2, 5, 5, 5), (2, 2, 3, 3, 3), id="MXNet's Deconvolution: 3-D and dilation"),
-        pytest.param(ConvSpec(2, 1, 2, 2), (2, 4, 7, 7), (4, 2, 3, 3), id="TensorFlow's gradient: groups and dilation"),
-        pytest.param(ConvSpec(1, 0, 1, 2), (1, 4, 4, 4, 4), (2, 2, 2, 2, 2), id="TensorFlow's conv3d: groups"),
+        pytest.param(ConvSpec(2, 1, 2), (2, 4, 7, 7), (4, 2, 3, 3), id="TensorFlow's gradient: groups and dilation"),
+        pytest.param(ConvSpec(), (1, 4, 4, 4, 4), (2, 2, 2, 2, 2), id="TensorFlow's conv3d: groups"),
+        pytest.param(
+            ConvSpec((1, 4, 3), "same"), (3, 4, 2, 3, 1), (3, 4, 2, 1, 2), id="Keras's Conv3D: same, stride 4"
+        ),
+        *AHEAD,
+        *ONE_OUTPUT,
+        *PADDING_ONLY,
     ],
 )
 def test_every_backend_gets_it_right(
-    backend: mc.Backend, spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...], dtype: str
+    backend: mc.Backend, spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str
 ) -> None:
-    g = spec.resolve(x_shape, w_shape)
-    problem = with_values("found", spec, g, dtype, bias=True, values="integers", seed=0)
-    expected = problem.expectations()
-    answers = dict(problem.answers(backend))
-    assert set(answers) == set(expected)
-    for direction, answer in answers.items():
-        assert not isinstance(answer, Exception), (direction, answer)
-        assert judge(answer, expected[direction]).fault is None, direction
+    assert_right(backend, integers(spec, x_shape, w_shape, dtype))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+@pytest.mark.parametrize(
+    ("spec", "x_shape", "w_shape"),
+    [
+        *AHEAD,
+        *ONE_OUTPUT,
+        pytest.param(ConvSpec(4), (1, 1, 2, 2), (3, 1, 2, 1), id="oneDNN's gradient: one output, strided both ways"),
+        pytest.param(ConvSpec(4, ((2, 1), (2, 1))), (1, 4, 1, 11), (3, 4, 3, 3), id="one output: many channels"),
+    ],
+)
+def test_half_precision_too(
+    five: dict[str, mc.Backend], name: str, spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str
+) -> None:
+    assert_right(five[name], integers(spec, x_shape, w_shape, dtype))
+
+
+@pytest.mark.parametrize(
+    ("spec", "x_shape", "w_shape"),
+    [
+        (ConvSpec((1, 2), ((1, 0), (1, 3))), (3, 8, 1, 1), (1, 8, 2, 1)),
+        (ConvSpec(1, ((0, 1), (2, 3))), (1, 2, 2, 1), (8, 2, 3, 1)),
+    ],
+)
+def test_tensorflow_does_not_crash_on_pads_beyond_the_kernel_in_bfloat16(
+    five: dict[str, mc.Backend], spec: ConvSpec, x_shape: Shape, w_shape: Shape
+) -> None:
+    problem = integers(spec, x_shape, w_shape, "bfloat16")
+    right = problem.expectations(["forward"])["forward"]
+    for _ in range(300):  # one call rarely crashes
+        ((_, answer),) = problem.answers(five["tensorflow"], "forward")
+        assert judge(answer, right).fault is None
+
+
+# ---- Users who differentiate themselves
+
+SMALL: list[tuple[Pads, Shape, Shape]] = [
+    (((0, 0), (2, 0)), (1, 8, 15, 6), (8, 8, 1, 2)),
+    (((3, 1), (0, 0)), (2, 4, 6, 3), (4, 4, 3, 1)),
+    # Two outputs and a wide pad before: right at first order, but not at second.
+    (((3, 0), (0, 0)), (4, 8, 2, 1), (16, 8, 4, 1)),
+]
+
+
+def differentiated(function: Callable[..., Any], problem: Problem) -> tuple[list[Any], list[Any]]:
+    """Return the gradients of x and w, and those of x, w and dy of a sum weighted with other integers of these two."""
+    a, b = problem.x[..., ::-1] + 1, problem.w[..., ::-1] - 1
+
+    def first(x: Any, w: Any, dy: Any) -> Any:
+        return jax.grad(lambda x, w: (function(x, w) * dy).sum(), (0, 1))(x, w)
+
+    def weighted(x: Any, w: Any, dy: Any) -> Any:
+        dx, dw = first(x, w, dy)
+        return (dx * a).sum() + (dw * b).sum()
+
+    arrays = [jnp.asarray(array) for array in (problem.x, problem.w, problem.dy)]
+    return list(first(*arrays)), list(jax.grad(weighted, (0, 1, 2))(*arrays))
+
+
+def assert_gradients_right(got: tuple[list[Any], list[Any]], problem: Problem) -> None:
+    g = problem.geometry
+    x, w, dy = (array.astype(np.float64) for array in (problem.x, problem.w, problem.dy))
+    a, b = x[..., ::-1] + 1, w[..., ::-1] - 1
+    first = [oracle.input_gradient(dy, w, g), oracle.kernel_gradient(x, dy, g)]
+    of_dy = oracle.cross_correlate(a, w, None, g) + oracle.cross_correlate(x, b, None, g)
+    second = [oracle.input_gradient(dy, b, g), oracle.kernel_gradient(a, dy, g), of_dy]
+    for gradients, right in zip(got, (first, second)):
+        for gradient, expected in zip(gradients, right):
+            np.testing.assert_array_equal(np.asarray(gradient), expected)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("pads", "x_shape", "w_shape"), SMALL)
+def test_jax_grad_is_right_at_first_and_second_order(
+    five: dict[str, mc.Backend], pads: Pads, x_shape: Shape, w_shape: Shape, groups: int
+) -> None:
+    problem = integers(ConvSpec(1, pads), x_shape, (w_shape[0], w_shape[1] // groups, *w_shape[2:]), "float32")
+    options = problem.options
+    got = differentiated(lambda x, w: five["jax"].cross_correlate(x, w, **options), problem)
+    assert_gradients_right(got, problem)
+
+
+@pytest.mark.parametrize(("pads", "x_shape", "w_shape"), SMALL)
+def test_jax_grad_of_flaxs_layer_is_right_at_first_and_second_order(
+    five: dict[str, mc.Backend], pads: Pads, x_shape: Shape, w_shape: Shape
+) -> None:
+    problem = integers(ConvSpec(1, pads), x_shape, w_shape, "float32")
+    graph, state = nnx.split(five["jax"].layer(problem.w, **problem.options))
+
+    def function(x: Any, w: Any) -> Any:
+        return nnx.merge(graph, jax.tree.map(lambda _: w.transpose(2, 3, 1, 0), state))(x)
+
+    assert_gradients_right(differentiated(jax.jit(function), problem), problem)
+
+
+def test_the_gradient_of_flaxs_layer_does_not_abort(five: dict[str, mc.Backend]) -> None:
+    problem = integers(ConvSpec(2, 1), (1, 2, 4, 4), (4, 2, 2, 3), "float32")
+    layer = five["jax"].layer(problem.w, **problem.options)
+    dx = jax.grad(lambda x: (layer(x) * problem.dy).sum())(jnp.asarray(problem.x))
+    assert judge(np.asarray(dx), problem.expectations()["input gradient"]).fault is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("spec", "x_shape", "w_shape"), ONE_OUTPUT)
+def test_gradients_of_keras_layer_are_right_where_it_strides_along_one_output(
+    five: dict[str, mc.Backend], spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str
+) -> None:
+    problem = integers(spec, x_shape, w_shape, dtype)
+    layer: Any = five["tensorflow"].layer(problem.w, **problem.options)
+    x = tf.constant(problem.x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    dx, dw = tape.gradient(y, [x, layer.trainable_weights[0].value], tf.constant(problem.dy))
+    expected = problem.expectations(["input gradient", "kernel gradient"])
+    assert judge(dx.numpy(), expected["input gradient"]).fault is None
+    n = problem.geometry.ndim
+    assert judge(dw.numpy().transpose(n + 1, n, *range(n)), expected["kernel gradient"]).fault is None
+
+
+def test_the_kernel_gradient_of_keras_layer_reads_no_other_memory_in_bfloat16(five: dict[str, mc.Backend]) -> None:
+    problem = integers(ConvSpec(3, "same"), (2, 8, 1), (8, 8, 3), "bfloat16")
+    layer: Any = five["tensorflow"].layer(problem.w, problem.bias, **problem.options)
+    right = problem.expectations(["kernel gradient"])["kernel gradient"]
+    for _ in range(50):  # what lies there may be zeros
+        with tf.GradientTape() as tape:
+            y = layer(tf.constant(problem.x))
+        dw = tape.gradient(y, layer.trainable_weights[0].value, tf.constant(problem.dy))
+        assert judge(dw.numpy().transpose(2, 1, 0), right).fault is None
+
+
+def test_keras_layer_takes_images_of_unknown_size(five: dict[str, mc.Backend]) -> None:
+    problem = integers(ConvSpec((1, 2), layout="NHWC"), (2, 5, 3, 1), (4, 1, 2, 2), "float32")
+    layer = five["tensorflow"].layer(problem.w, problem.bias, **problem.options)
+    traced = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 1))])
+    assert judge(traced(problem.x).numpy(), problem.expectations()["layer"]).fault is None
