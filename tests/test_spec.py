@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from multiconv.drawing import specs
 from multiconv.errors import ConvError
-from multiconv.spec import LARGEST, LAYOUTS, PADDING_WORDS, SAME, ConvSpec
+from multiconv.spec import LARGEST, LAYOUTS, PADDING_WORDS, SAME, ConvSpec, Geometry
 
 AXIS = st.tuples(
     st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(0, 6), st.integers(0, 6)
@@ -255,7 +255,12 @@ def test_the_other_layout_is_the_same_convolution(drawn):
     spec, x_shape, w_shape = drawn
     g = spec.resolve(x_shape, w_shape)
     other = g.with_layout(channels_last=not g.channels_last)
-    assert sorted(other.x_shape) == sorted(g.x_shape)
+    assert other.channels_last is not g.channels_last
+    assert np.moveaxis(np.empty(other.x_shape), -1 if other.channels_last else 1, 1).shape == (
+        g.batch,
+        g.in_channels,
+        *g.size,
+    )
     assert (other.size, other.out, other.w_shape) == (g.size, g.out, g.w_shape)
     assert other.with_layout(channels_last=g.channels_last) == g
 
@@ -274,6 +279,13 @@ def test_what_is_within_reach_sees_the_same_pixels(axes, factor):
     assert all(step <= n for step, n in zip((*near.stride, *near.dilation), (*padded, *padded)))
     assert (near.x_shape, near.w_shape, near.y_shape, near.pads) == (g.x_shape, g.w_shape, g.y_shape, g.pads)
     assert near.output_padding == g.output_padding
+
+
+def test_a_geometry_has_its_channels_first_unless_it_says_otherwise():
+    g = ConvSpec().resolve((2, 3, 5), (4, 3, 2))
+    settled = {name: value for name, value in vars(g).items() if name in Geometry.__match_args__}
+    del settled["channels_last"]
+    assert Geometry(**settled).x_shape == (2, 3, 5)
 
 
 def test_products_counts_the_multiplications_of_one_image():
