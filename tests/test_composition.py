@@ -287,6 +287,8 @@ def strange_arrays() -> Iterator[tuple[str, Any]]:
     yield "of the other byte order", x.astype(x.dtype.newbyteorder())
     yield "reversed", np.ascontiguousarray(x[::-1])[::-1]
     yield "reversed along an axis of one", np.ones((1, 3, 4), "float32")[::-1]
+    yield "of no axes", np.array(1, "float32")
+    yield "empty", np.zeros((2, 0), "float32")
     yield "Fortran", np.asfortranarray(x)
     yield "strided", np.repeat(x, 2, axis=2)[..., ::2]
     yield "of a subclass", x.view(np.memmap)
@@ -393,6 +395,28 @@ def test_what_is_no_array(operation: str) -> None:
     assert said == "w is a masked array; its mask would be lost, so fill it first"
 
 
+class NoShape:
+    """As a tensor whose number of axes is not known."""
+
+    dtype = np.dtype("float32")
+
+    @property
+    def shape(self) -> Any:
+        raise ValueError("no shape")
+
+
+@EVERY_CALL
+def test_what_has_no_shape_or_no_hash_is_refused_in_the_same_words(operation: str) -> None:
+    for name in ("w", "dy" if operation == "conv_transpose" else "w"):
+        said = refused(lambda name=name: CALLS[operation](Framework(), **{name: NoShape()}))
+        assert said.endswith(f"must be a NumPy array or an array of made up, not {__name__}.NoShape")
+    for bias in (None, BIAS):
+        said = refused(lambda bias=bias: Framework().cross_correlate(X, W, bias, layout=["NCW"]))  # type: ignore[arg-type]
+        assert said == "layout must be one of NCW, NCHW, NCDHW, NWC, NHWC, NDHWC, not ['NCW']"
+        said = refused(lambda bias=bias: Framework().cross_correlate(NoShape(), W, bias))
+        assert said.endswith(f"must be a NumPy array or an array of made up, not {__name__}.NoShape")
+
+
 def test_the_numpy_backend_has_no_arrays_but_numpys() -> None:
     said = refused(lambda: mc.backend("numpy").cross_correlate([1.0], W))
     assert said == "x must be a NumPy array, not builtins.list"
@@ -455,3 +479,9 @@ def test_a_backend_says_what_it_is() -> None:
     assert Framework().dtype(np.ones(1, "float32")) == "float32"
     assert mc.Backend.pads_natively(Framework(), ConvSpec(padding=1).resolve((1, 1, 3), (1, 1, 2)))
     assert not mc.Backend.pads_natively(Framework(), ConvSpec(padding=((0, 1),)).resolve((1, 1, 3), (1, 1, 2)))
+
+
+def test_a_backend_must_write_all_that_differs_between_frameworks() -> None:
+    arrays = {"version", "is_array", "from_numpy", "to_numpy", "transpose", "flip", "pad", "stack"}
+    convolution = {"corr2d", "native_cross_correlate", "native_conv_transpose", "native_layer"}
+    assert mc.Backend.__abstractmethods__ == arrays | convolution | {"vjp", "block", "devices"}

@@ -60,6 +60,20 @@ OF_ARRAYS: dict[str, tuple[Call, Call]] = {
     ),
     "a layout of another rank": ({"layout": None}, {"layout": "NCW"}),
     "the stride of one axis": ({"stride": (1, 1)}, {"stride": (1, 2), "dy": DY[..., :2]}),
+    "a bool for the stride": ({"stride": 1}, {"stride": True}),
+    "a bool in the stride": ({"stride": (1, 1)}, {"stride": (True, 1)}),
+    "a bool in the stride, beside a tuple": (
+        {"stride": (1, 1), "padding": (0, 0)},
+        {"stride": (True, 1), "padding": (0, 0)},
+    ),
+    "a bool in the stride, beside two tuples": (
+        {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)},
+        {"stride": (True, 1), "padding": (0, 0), "dilation": (1, 1)},
+    ),
+    "bools for all numbers": ({}, {"stride": True, "padding": False, "dilation": True, "groups": True}),
+    "a bool for the groups": ({"groups": 1}, {"groups": True}),
+    "a bool for the dilation": ({"dilation": 1}, {"dilation": True}),
+    "a bool for the padding": ({"padding": 0}, {"padding": False}),
     "the padding of one axis": ({"padding": (0, 0)}, {"padding": (0, 1), "dy": integers(2, 6, 3, 5)}),
     "the padding of one side": ({"padding": 1, "dy": integers(2, 6, 5, 5)}, {"padding": ((1, 1), (1, 0))}),
     "the dilation of one axis": ({"dilation": (1, 1)}, {"dilation": (1, 2), "dy": DY[..., :2]}),
@@ -103,6 +117,7 @@ OF_TRANSPOSED: dict[str, tuple[Call, Call]] = {
     "the dtype of the bias": ({"bias": X_BIAS}, {"bias": X_BIAS.astype("float64")}),
     "the class of the bias": ({"bias": X_BIAS}, {"bias": masked(X_BIAS)}),
     "the output padding": ({"stride": 2}, {"stride": 2, "output_padding": 1}),
+    "a bool for the output padding": ({"stride": 2, "output_padding": 1}, {"stride": 2, "output_padding": True}),
     "the output padding of one axis": (
         {"stride": 2, "output_padding": (0, 1)},
         {"stride": 2, "output_padding": (1, 0)},
