@@ -485,3 +485,19 @@ def test_a_backend_must_write_all_that_differs_between_frameworks() -> None:
     arrays = {"version", "is_array", "from_numpy", "to_numpy", "transpose", "flip", "pad", "stack"}
     convolution = {"corr2d", "native_cross_correlate", "native_conv_transpose", "native_layer"}
     assert mc.Backend.__abstractmethods__ == arrays | convolution | {"vjp", "block", "devices"}
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "words"),
+    [
+        ({}, (2, 3), "w must have 3, 4 or 5 axes, (C_out, C_in/groups, *kernel), but its shape is (2, 3)"),
+        ({"groups": 3}, (4, 1, 2), "groups=3 does not divide the 4 output channels of w of shape (4, 1, 2)"),
+        ({"stride": 0}, (4, 1, 2), "stride must be at least 1, not 0"),
+        ({"layout": "NHWC"}, (4, 1, 2), "layout NHWC has 2 spatial axes, but w of shape (4, 1, 2) has 1 spatial axis"),
+    ],
+    ids=str,
+)
+def test_a_layer_is_refused_before_it_has_an_input(options: dict[str, Any], shape: tuple[int, ...], words: str) -> None:
+    backend = Framework()
+    assert refused(lambda: backend.layer(np.ones(shape, "float32"), **options)) == words
+    assert backend.weights == []
