@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants soak bench site clean
+.PHONY: check test test-long lint format mutants mutate soak bench site clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -28,6 +28,10 @@ format: $(READY)
 
 mutants: $(READY)                     ## which wrong convolutions are found by what: docs/kill-matrix.md
 	$(BIN)/python benchmarks/kill_matrix.py
+
+mutate: $(READY)                      ## small changes of the source that no fast test notices: docs/mutation.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mutation]"
+	$(BIN)/python benchmarks/mutation.py $(MODULES)
 
 soak: $(READY)                        ## 100,000 drawn problems over the five; goes on where it was broken off
 	$(BIN)/python benchmarks/soak.py

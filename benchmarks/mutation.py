@@ -1,0 +1,438 @@
+"""Mutation testing: make small changes to a module, one at a time, and see which of them no test notices.
+
+The changes are those of Cosmic Ray's operators (https://cosmic-ray.readthedocs.io), and two more: an element left out
+of a tuple, a list or a call, and a statement left out. Cosmic Ray itself starts a Python for each change. Here each
+runs in a fork of a process that has imported everything but multiconv, which is several times as fast. Only fast tests
+are run, which need no framework but NumPy, and the first failure ends them. No file of the tree is changed: a fork
+compiles the changed module from memory.
+
+    python benchmarks/mutation.py spec oracle     # these modules; by default all of them; goes on where it was stopped
+    python benchmarks/mutation.py --again spec    # only the changes that survived the last time
+    python benchmarks/mutation.py --page          # only write docs/mutation.md from the last results
+
+benchmarks/mutation_survivors.toml says why a change survives; docs/mutation.md names those that it does not explain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import gc
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import pickle
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tomllib
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import MutationVisitor
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "build" / "mutation.json"
+PAGE = ROOT / "docs" / "mutation.md"
+SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "spec": ("test_spec.py", "test_memory_of_calls.py"),
+    "backend": ("test_memory_of_calls.py", "test_composition.py"),
+    "oracle": ("test_oracle.py", "test_exact.py"),
+    "bounds": ("test_bounds.py",),
+}
+"""The modules, and the tests of each in the order in which they run."""
+
+REPLACED = {
+    *("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul"),
+    *("RShift_LShift", "LShift_RShift", "BitAnd_BitOr", "BitOr_BitAnd"),
+    *("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is"),
+    *("Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt"),
+    *("USub_UAdd", "Delete_Not", "Delete_Invert"),
+}
+"""Which of Cosmic Ray's 190 replacements of one operator by another are made: others are hardly ever harder to find."""
+CPU_SECONDS = 60
+SECONDS = 600
+BYTES = 6 * 2**30
+
+
+# ---- The changes
+
+
+class LeaveOutElement(Operator):
+    """Leave out one element of a tuple, a list, a set, a dictionary or the arguments of a call."""
+
+    PARENTS = (
+        "testlist_comp",
+        "testlist_star_expr",
+        "testlist",
+        "arglist",
+        "exprlist",
+        "dictorsetmaker",
+        "subscriptlist",
+    )
+
+    def mutation_positions(self, node: Any) -> Iterator[Any]:
+        """Find an element that a comma follows or precedes."""
+        if getattr(node, "type", None) in self.PARENTS and any(child == "," for child in node.children):
+            for element in self._elements(node):
+                yield element[0].start_pos, element[-1].end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        """Leave out the element and the comma after it; what is left of a tuple stays one."""
+        element = self._elements(node)[index]
+        children = node.children
+        first, last = children.index(element[0]), children.index(element[-1])
+        if last + 1 < len(children):
+            comma = children[last + 1]
+            del children[first : last + 2]
+            if "," not in [getattr(child, "value", "") for child in children]:
+                comma.prefix = ""
+                children.append(comma)
+        else:
+            del children[first:]
+        return node
+
+    @staticmethod
+    def _elements(node: Any) -> list[list[Any]]:
+        """The elements, each of one node or, in a dictionary, of several."""
+        elements: list[list[Any]] = [[]]
+        for child in node.children:
+            if child == ",":
+                elements.append([])
+            else:
+                elements[-1].append(child)
+        return [element for element in elements if element]
+
+    @classmethod
+    def examples(cls) -> tuple[Any, ...]:
+        """None: Cosmic Ray tests its own operators by them."""
+        return ()
+
+
+class LeaveOutStatement(Operator):
+    """Leave out a call that is a statement, a raise, or an augmented assignment."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Any]:
+        """Find such a statement."""
+        if getattr(node, "type", None) == "simple_stmt" and self._is_one(node.children[0]):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        """Say pass instead."""
+        first = node.children[0].get_first_leaf()
+        for leaf in list(_leaves(node.children[0])):
+            leaf.value = ""
+            leaf.prefix = first.prefix if leaf is first else ""
+        first.value = "pass"
+        return node
+
+    @staticmethod
+    def _is_one(statement: Any) -> bool:
+        if statement.type in ("raise_stmt", "atom_expr", "power"):
+            return True
+        return (
+            statement.type == "expr_stmt"
+            and statement.children[1].type == "operator"
+            and (statement.children[1].value not in ("=", ":="))
+        )
+
+    @classmethod
+    def examples(cls) -> tuple[Any, ...]:
+        """None: Cosmic Ray tests its own operators by them."""
+        return ()
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    if hasattr(node, "children"):
+        for child in node.children:
+            yield from _leaves(child)
+    else:
+        yield node
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a module.
+
+    Attributes
+    ----------
+    line : int
+        The first line that it changes.
+    before, after : str
+        The lines that it changes, and what becomes of them.
+    source : str
+        The whole module.
+    """
+
+    line: int
+    before: str
+    after: str
+    source: str
+
+
+def changes(source: str) -> list[Change]:
+    """All changes of a source that make a difference when it runs, each once."""
+    known, found = {_meaning(source)}, []
+    tree = get_ast(source)
+    pickled = pickle.dumps(tree)  # loaded ten times as fast as the source is parsed
+    for operator in _operators():
+        for occurrence in range(sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(tree))):
+            mutated = MutationVisitor(occurrence, operator).walk(pickle.loads(pickled)).get_code()
+            try:
+                meaning = _meaning(mutated)
+            except (SyntaxError, ValueError):
+                continue
+            if meaning not in known:
+                known.add(meaning)
+                found.append(_change(source, mutated))
+    return sorted(found, key=lambda change: (change.line, change.after))
+
+
+def _operators() -> Iterator[Operator]:
+    for name in operator_names():
+        kind = get_operator(name)
+        if not kind.arguments() and (
+            "/Replace" not in name or "Operator_" not in name or name.partition("Operator_")[2] in REPLACED
+        ):
+            yield kind()
+    yield LeaveOutElement()
+    yield LeaveOutStatement()
+
+
+def _meaning(source: str) -> str:
+    """The syntax tree without annotations, which are never evaluated, and without what only a type checker reads."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant("")
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "cast":
+            node.args[0] = ast.Constant("")
+        elif isinstance(node, ast.Assign) and _is_type(node.value):
+            node.value = ast.Constant("")
+    return ast.dump(tree)
+
+
+def _is_type(node: ast.expr) -> bool:
+    """Whether it reads like a type, such as ``int | tuple[int, ...]``."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _is_type(node.left) or _is_type(node.right)
+    return isinstance(node, ast.Subscript) and getattr(node.value, "id", "") in (
+        "Callable",
+        "dict",
+        "list",
+        "tuple",
+        "type",
+    )
+
+
+def _change(source: str, mutated: str) -> Change:
+    old, new = source.splitlines(), mutated.splitlines()
+    blocks = [b for b in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if b[0] != "equal"]
+    first, end, new_first, new_end = blocks[0][1], blocks[-1][2], blocks[0][3], blocks[-1][4]
+    before, after = (" ".join(line.strip() for line in lines) for lines in (old[first:end], new[new_first:new_end]))
+    return Change(first + 1, before, after, mutated)
+
+
+# ---- The tests
+
+
+class _FromMemory(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Finds one module, and compiles what it was given instead of the file."""
+
+    def __init__(self, name: str, path: Path, source: str) -> None:
+        self.name, self.path, self.source = name, str(path), source
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The module's, if it is the one."""
+        return importlib.machinery.ModuleSpec(name, self, origin=self.path) if name == self.name else None
+
+    def get_filename(self, name: str) -> str:
+        """Where the file lies that is not read."""
+        return self.path
+
+    def get_data(self, path: str) -> bytes:
+        """The source."""
+        return self.source.encode()
+
+
+def survives(module: str, source: str, tests: Sequence[str]) -> tuple[bool, float]:
+    """Whether all tests pass with this source, and the seconds that they took."""
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _run_tests(module, source, tests)
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended or time.monotonic() - began > SECONDS:
+            break
+        time.sleep(0.005)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False, time.monotonic() - began
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, time.monotonic() - began
+
+
+class _Order:
+    """A plugin of pytest that runs the tests of Hypothesis last, as they take longest."""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Sort, and leave the others in order."""
+        items.sort(key=lambda item: hasattr(item.obj, "hypothesis"))
+
+
+def _run_tests(module: str, source: str, tests: Sequence[str]) -> None:
+    """In a fork: ends it with the status of pytest."""
+    status = 99
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        os.chdir(ROOT)
+        sys.meta_path.insert(0, _FromMemory(f"multiconv.{module}", ROOT / "multiconv" / f"{module}.py", source))
+        importlib.import_module(f"multiconv.{module}")  # before pytest's own finder, which reads the files of plugins
+        pytest = sys.modules["pytest"]
+        options = ["-x", "-q", "--tb=no", "--noconftest", "-o", "addopts=", "--multiconv-backends=numpy"]
+        without = [
+            argument for name in ("cacheprovider", "doctest", "xdist", "timeout") for argument in ("-p", f"no:{name}")
+        ]
+        status = int(pytest.main([*options, *without, *(str(ROOT / "tests" / test) for test in tests)], [_Order()]))
+    finally:
+        os._exit(status)
+
+
+def _prepare() -> None:
+    """Import all but multiconv, and set Hypothesis up much as tests/conftest.py does."""
+    for name in ("hypothesis.extra.numpy", "ml_dtypes", "numpy.testing", "pytest", "scipy.signal", "threadpoolctl"):
+        importlib.import_module(name)
+    assert "multiconv" not in sys.modules
+    hypothesis = sys.modules["hypothesis"]
+    hypothesis.settings.register_profile(
+        "mutation",
+        max_examples=50,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],  # a failure need not be shrunk
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("mutation")
+    gc.collect()
+    gc.freeze()
+
+
+# ---- The results
+
+
+def measure(module: str, last: dict[str, Any], *, again: bool) -> Iterator[dict[str, Any]]:
+    """Try the changes of a module and yield what is known so far.
+
+    Goes on where the last run was stopped, if the module is the same; or tries the changes again that survived it.
+    """
+    source = (ROOT / "multiconv" / f"{module}.py").read_text(encoding="utf-8")
+    tests, every = TESTS[module], changes(source)
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    stopped = digest == last.get("source") and last["tried"] < len(every)
+    begin = last["tried"] if stopped or again else 0
+    survived = list(last.get("survived", [])) if stopped or again else []
+    passed, seconds = survives(module, source, tests)
+    if not passed:
+        sys.exit(f"the tests of {module} fail without any change: {' '.join(tests)}")
+    print(f"{module}: the tests take {seconds:.1f} s", flush=True)
+    if again:
+        old = {(change["before"], change["after"]) for change in survived}
+        survived = [_kept(c) for c in every if (c.before, c.after) in old and survives(module, c.source, tests)[0]]
+        yield {"source": digest, "changes": len(every), "tried": begin, "survived": survived}
+        return
+    for number, change in enumerate(every[begin:], begin + 1):
+        if survives(module, change.source, tests)[0]:
+            survived.append(_kept(change))
+            print(f"  {number}/{len(every)} line {change.line}: {change.before}\n      -> {change.after}", flush=True)
+        if number % 25 == 0 or number == len(every):
+            print(f"  {number}/{len(every)}", flush=True)
+            yield {"source": digest, "changes": len(every), "tried": number, "survived": survived}
+
+
+def _kept(change: Change) -> dict[str, Any]:
+    return {name: value for name, value in asdict(change).items() if name != "source"}
+
+
+def page(results: dict[str, Any]) -> str:
+    """docs/mutation.md."""
+    entries = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))["survivor"]
+    reasons = {(e["module"], e["before"].strip(), after.strip()): e["reason"] for e in entries for after in e["after"]}
+    lines = [
+        "# Mutation tests",
+        "",
+        "`make mutate` changes one operator, number, condition, element or statement of a module at a time, and runs",
+        "the fast tests of that module, which need no framework but NumPy. A change that no test notices *survives*:",
+        "a test is missing, or the change makes no difference that a test could see. The lists say which.",
+        "",
+        "| module | tests | changes | noticed | score |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for module, result in results.items():
+        count, lost = result["tried"], len(result["survived"])
+        tests = ", ".join(test.removeprefix("test_").removesuffix(".py") for test in TESTS[module])
+        lines.append(f"| {module} | {tests} | {count} | {count - lost} | {(count - lost) / count:.1%} |")
+    for module, result in results.items():
+        lines += ["", f"## {module}", ""]
+        for change in result["survived"]:
+            before, after = change["before"].strip(), change["after"].strip()
+            reason = reasons.get((module, before, after), "Not explained.")
+            lines += [
+                f"- line {change['line']}: `{before}`",
+                f"  becomes {f'`{after}`' if after else 'nothing'}.",
+                f"  {reason}",
+            ]
+        if not result["survived"]:
+            lines.append("No change survives.")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Try the modules that are named, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"any of {', '.join(TESTS)}")
+    parser.add_argument("--again", action="store_true", help="try only the changes that survived the last time")
+    parser.add_argument("--page", action="store_true", help="only write docs/mutation.md from the last results")
+    asked = parser.parse_args()
+    if unknown := set(asked.modules) - set(TESTS):
+        parser.error(f"unknown modules: {', '.join(sorted(unknown))}")
+    last: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = dict(last)
+    if not asked.page:
+        _prepare()
+        for module in asked.modules or TESTS:
+            for found in measure(module, last.get(module, {}), again=asked.again):
+                results[module] = found
+                RESULTS.parent.mkdir(exist_ok=True)
+                RESULTS.write_text(json.dumps(results, indent=1))
+            print(f"{module}: {len(found['survived'])} of {found['tried']} changes survive", flush=True)
+    whole = {module: results[module] for module in TESTS if module in results}
+    whole = {module: result for module, result in whole.items() if result["tried"] == result["changes"]}
+    PAGE.write_text(page(whole), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
