@@ -235,6 +235,13 @@ class Counted(NumpyBackend):
         return sum(function() is not None for function in self.made)
 
 
+def test_several_calls_are_remembered_side_by_side() -> None:
+    backend, w = Counted(), np.ones((1, 1, 1), "float32")
+    for size in (2, 3, 4) * 3:
+        backend.cross_correlate(np.ones((1, 1, size), "float32"), w)
+    assert (len(backend.made), backend.plans) == (3, 3)
+
+
 def test_a_function_is_made_ready_for_each_dtype() -> None:
     backend = Counted()
     for dtype in ("float32", "float64") * 2:
