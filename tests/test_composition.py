@@ -312,7 +312,7 @@ def test_an_array_of_the_framework_is_returned_unchanged() -> None:
 
 @pytest.mark.parametrize("own", [False, True])
 def test_a_layer_gets_copies_of_its_weights_in_plain_numpy(own: bool) -> None:
-    backend, w, bias = Framework(), np.ones((2, 3, 2), ">f4"), np.ones(2, ">f4")
+    backend, w, bias = Framework(), np.asfortranarray(np.ones((2, 3, 2), ">f4")), np.ones(2, ">f4")
     given = [backend.asarray(a) if own else a for a in (w, bias)]
     backend.layer(*given)
     for array, copy in zip(given, backend.weights):
