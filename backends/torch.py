@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -85,11 +85,20 @@ class TorchBackend(Backend):
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
         conv = (F.conv1d, F.conv2d, F.conv3d)[g.ndim - 1]
-        stride, dilation, groups = _fewest(g.stride), _fewest(g.dilation), g.groups
+        dilation, groups = _fewest(g.dilation), g.groups
         padding = _fewest([before for before, _ in g.pads])
+        # oneDNN misplaces outputs where it strides along an axis of one output, where there is no need to stride.
+        stride = _fewest([1 if o == 1 else s for o, s in zip(g.out, g.stride)])
+        window = (..., *(slice(e if o == 1 else None) for o, e in zip(g.out, g.extent)))
+        cut = any(o == 1 and s > 1 and n > e for o, s, n, e in zip(g.out, g.stride, g.padded, g.extent))
 
-        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+        def plain(x: Array, w: Array, bias: Array | None = None) -> Array:
             return conv(x, w, bias, stride, padding, dilation, groups)
+
+        def of_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
+            return plain(x[window], w, bias)
+
+        cross_correlate = of_windows if cut else plain
 
         def on_any_device(x: Array, w: Array, bias: Array | None = None) -> Array:
             with full_precision() if x.is_cuda else nullcontext():
@@ -110,7 +119,16 @@ class TorchBackend(Backend):
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> nn.Module:
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
+        # oneDNN crashes on a dilation along an axis with one tap.
+        dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation))
+        extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        # It misplaces outputs where it strides along an axis of one output.
+        apart = max(stride) > 1 and spec.groups == 1 and w.shape[1] == 1
         padding = spec.symmetric_padding(kernel)
+        if padding is not None and any(padding):
+            # Nor do its kernels take pads as large as the kernel, and in bfloat16 kernels larger than the image.
+            beyond = any(p >= e for p, e in zip(padding, extent))
+            padding = None if beyond or apart or w.dtype.name == "bfloat16" else padding
         conv: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1],
             w.shape[1] * spec.groups,
@@ -128,13 +146,20 @@ class TorchBackend(Backend):
             conv.weight.copy_(self.from_numpy(w))
             if conv.bias is not None and bias is not None:
                 conv.bias.copy_(self.from_numpy(bias))
-        modules: list[nn.Module] = [conv]
+        modules: list[nn.Module] = [WithTwoOutputs(conv, extent) if apart else conv]
         if padding is None:
             modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))
         if spec.channels_last:
             to_first, to_last = (0, -1, *range(1, 1 + len(kernel))), (0, *range(2, 2 + len(kernel)), 1)
             modules = [Apply(lambda x: x.permute(*to_first)), *modules, Apply(lambda y: y.permute(*to_last))]
         return conv if modules == [conv] else nn.Sequential(*modules)
+
+    def pads_natively(self, g: Geometry) -> bool:
+        if not any(map(any, g.pads)):
+            return True
+        # oneDNN's kernels read and write elsewhere where a pad is as large as the kernel or the image smaller.
+        fits = all(max(pair) < e <= n for pair, e, n in zip(g.pads, g.extent, g.size))
+        return fits and g.symmetric and not any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
 
     # ---- Running
 
@@ -171,6 +196,21 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
+
+
+class WithTwoOutputs(nn.Module):
+    """A layer without padding, called with room for a second output along each axis, which is cut off again."""
+
+    def __init__(self, layer: Any, extent: Sequence[int]) -> None:
+        super().__init__()
+        self.layer, self.extent = layer, tuple(extent)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        along = list(zip(x.shape[2:], self.extent, self.layer.stride))
+        room = [max(e + s - n, 0) for n, e, s in along]
+        y = self.layer(F.pad(x, [n for after in reversed(room) for n in (0, after)]) if any(room) else x)
+        outputs: Any = (..., *(slice(max(n - e + s, 0) // s) for n, e, s in along))
+        return cast("torch.Tensor", y[outputs])
 
 
 class Apply(nn.Module):

@@ -18,13 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from multiconv.check import check
-from multiconv.drawing import DTYPES, VALUES, WITH_NONFINITE
+from multiconv.drawing import DTYPES
 from multiconv.registry import ORDER
+from multiconv.values import ALL_VALUES
 
 LOG = Path(__file__).parent / "results" / "soak.jsonl"
 
 
-def soak(names: list[str], rounds: Iterable[int], problems: int, dtypes: list[str], values: str, log: Path) -> None:
+def soak(
+    names: list[str], rounds: Iterable[int], problems: int, dtypes: list[str], values: list[str], log: Path
+) -> None:
     """Run the rounds that the log has not, and add each to it."""
     what = {"problems": problems, "dtypes": dtypes, "values": values}
     done = {r["seed"] for r in finished(log) if all(r[key] == value for key, value in what.items())}
@@ -39,8 +42,7 @@ def soak(names: list[str], rounds: Iterable[int], problems: int, dtypes: list[st
         todo = [seed for seed in rounds if seed not in done]
         task = bar.add_task("rounds", total=len(todo), last="")
         for seed in todo:
-            kinds = VALUES if values == "finite" else WITH_NONFINITE
-            found = check(names, examples=problems, seed=seed, dtypes=dtypes, values=kinds, networks=False).asdict()
+            found = check(names, examples=problems, seed=seed, dtypes=dtypes, values=values, networks=False).asdict()
             for backend in found["backends"]:
                 del backend["where"]  # which is of this machine only
             with log.open("a") as file:
@@ -69,8 +71,9 @@ def summary(rounds: list[dict[str, Any]]) -> tuple[Table, bool]:
     )
     rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for r in rounds:
+        kinds = "all" if set(r["values"]) == set(ALL_VALUES) else ", ".join(r["values"])
         for b in r["backends"]:
-            rows.setdefault((b["name"], ", ".join(r["dtypes"]), r["values"]), []).append({**b, "seed": r["seed"]})
+            rows.setdefault((b["name"], ", ".join(r["dtypes"]), kinds), []).append({**b, "seed": r["seed"]})
     for (name, dtypes, values), of_backend in rows.items():
         worst = [b["worst_bound_ratio"] for b in of_backend]
         table.add_row(
@@ -95,12 +98,12 @@ def main() -> int:
     parser.add_argument("--problems", type=int, default=2000, help="a round")
     parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--dtype", dest="dtypes", action="append")
-    parser.add_argument("--values", choices=["finite", "nonfinite"], default="finite")
+    parser.add_argument("--values", choices=ALL_VALUES, action="append", help="by default all")
     parser.add_argument("--log", type=Path, default=LOG)
     asked = parser.parse_args()
     asked.log.parent.mkdir(exist_ok=True)
     seeds = range(asked.first_seed, asked.first_seed + asked.rounds)
-    soak(asked.names, seeds, asked.problems, asked.dtypes or list(DTYPES), asked.values, asked.log)
+    soak(asked.names, seeds, asked.problems, asked.dtypes or list(DTYPES), asked.values or list(ALL_VALUES), asked.log)
     table, clean = summary(finished(asked.log))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     return 0 if clean else 1

@@ -46,6 +46,13 @@ class Backend(abc.ABC):
         or both.
     empty_batch : bool
         Whether the framework's own call is right on a batch of zero.
+    strided : bool
+        Whether the framework's arrays can lie in memory in another order than that of their axes.
+    compiles : bool
+        Whether it compiles anew for each shape, so that many problems of a few shapes are better than many shapes.
+    multiplies_zeros : bool
+        Whether the framework multiplies by zeros that the definition does not have, as XLA does between groups: zero
+        times NaN is NaN, so one factor that is not finite may make NaN of any result.
     """
 
     name: str
@@ -53,6 +60,9 @@ class Backend(abc.ABC):
     kernel_layout: ClassVar[str] = "OIHW"
     layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
     empty_batch: ClassVar[bool] = False
+    strided: ClassVar[bool] = False
+    compiles: bool = False
+    multiplies_zeros: bool = False
 
     def __init__(self) -> None:
         self._ready: dict[Any, Operation] = {}

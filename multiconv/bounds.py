@@ -12,9 +12,12 @@ Below the smallest normal number errors are absolute. A product can lose half th
 subnormal numbers are flushed to zero, each product and each partial sum can lose the smallest normal number, and each
 operand that is subnormal itself is lost with all its products.
 
-That is the worst case. If roundings are independent and zero on average, a product of n factors ``1 + delta`` differs
-from 1 by more than about ``lambda sqrt(n) u`` only with probability ``2 exp(-lambda^2 / 2)`` ([4]_, section 2). So a
-result within its bound, but beyond `alarm`, has lost precision on the way, such as by operands rounded to TF32.
+A partial sum may overflow where the whole sum does not. With P the sum of the positive products and N that of the
+negative ones, no partial sum in any order exceeds P or falls below -N. So plus infinity is within rounding only where P
+overflows, minus infinity only where N does, and NaN only where both do (`overflow`). A finite result is within the
+bound even there, as nothing overflowed on the way to it.
+
+That is the worst case. `multiconv.precision` tells what is likely.
 
 A fast algorithm, Winograd's or the FFT, does not sum the products that the definition has, and only promises that no
 error is large against the largest element of the data: `normwise`.
@@ -26,15 +29,12 @@ References
    42 (2020) A1541-A1557.
 .. [3] P. Blanchard, N. J. Higham, F. Lopez, T. Mary, S. Pranesh, "Mixed precision block fused multiply-add: error
    analysis and application to GPU tensor cores", SIAM J. Sci. Comput. 42 (2020) C124-C141.
-.. [4] N. J. Higham, T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019)
-   A2815-A2835.
-.. [5] B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error analysis and improving the accuracy of Winograd
+.. [4] B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error analysis and improving the accuracy of Winograd
    convolution for deep neural networks", ACM Trans. Math. Softw. 46 (2020) 37.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf, log2, prod, sqrt
 from typing import Any
 
@@ -45,6 +45,7 @@ from multiconv.dtypes import dtype_named
 from multiconv.spec import Geometry
 
 Floats = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
 
 
 def finfo(dtype: npt.DTypeLike) -> Any:
@@ -107,6 +108,7 @@ def componentwise(
     *,
     flushed: Floats | float = 0.0,
     gradual_underflow: bool = False,
+    if_finite: bool = False,
 ) -> Floats:
     """The largest error that a right result of sums of n products may have against the oracle.
 
@@ -125,6 +127,8 @@ def componentwise(
         The part of `magnitude` whose products have a subnormal factor, where that may count as zero.
     gradual_underflow : bool
         Whether what is subnormal is kept. By default it may be flushed to zero.
+    if_finite : bool
+        Whether to bound the error of finite results only, and so even where partial sums may overflow.
 
     Returns
     -------
@@ -142,47 +146,76 @@ def componentwise(
     >>> round(float(componentwise(np.array(1.0), 2048, "float16", "float32", gradual_underflow=True) * 2**11), 2)
     1.25
     """
-    return _allowed(magnitude, n, dtype, accumulation, _worst_relative, flushed, gradual_underflow)
+    if _dtype(dtype).kind in "iu":
+        return np.zeros(magnitude.shape)
+    relative = _relative(n, dtype, accumulation)
+    if relative == inf:
+        return np.where(magnitude == 0, 0, inf)
+    # Two more for the rounding of what is written here, and of the comparison.
+    oracle = gamma(n + 2, unit_roundoff(magnitude.dtype))
+    lost = underflow(n, dtype, accumulation, gradual=gradual_underflow) * (1 + relative)
+    lost = lost + n * float(finfo(magnitude.dtype).smallest_subnormal)
+    with np.errstate(over="ignore", invalid="ignore"):
+        allowed = (relative + oracle) * (1 + oracle) * magnitude + flushed * (1 + oracle) + lost
+        if not if_finite:
+            largest = float(finfo(accumulation or dtype).max)
+            allowed = np.where((1 + relative) * (1 + oracle) * magnitude + lost <= largest, allowed, inf)
+    return np.where(magnitude == 0, 0, allowed)
 
 
-def alarm(
-    magnitude: Floats,
-    n: int,
-    dtype: npt.DTypeLike,
-    accumulation: npt.DTypeLike | None = None,
-    *,
-    flushed: Floats | float = 0.0,
-    gradual_underflow: bool = False,
-) -> Floats:
-    """The error above which precision was lost on the way, though the result may lie within its bound.
+def underflow(
+    n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None = None, *, gradual: bool = False
+) -> float:
+    """Return the most that underflow takes from a sum of n products whose factors are normal numbers.
 
-    As `componentwise`, with ``min(n, 4 sqrt(n) + 2) u`` for ``gamma_n``. Parameters and result are those of
-    `componentwise`. It is no proof: in a long sum of a narrow format the roundings of a partial sum that only grows may
-    all be of one sign.
+    Parameters
+    ----------
+    n, dtype, accumulation
+        As in `componentwise`.
+    gradual : bool
+        Whether subnormal numbers are kept. By default they may be flushed to zero.
 
     Examples
     --------
-    >>> magnitude = np.array(1.0)
-    >>> float(alarm(magnitude, 100, "float32") / componentwise(magnitude, 100, "float32")) < 0.43
+    >>> underflow(1, "float32") == 3 * 2.0**-126
     True
     """
-    return _allowed(magnitude, n, dtype, accumulation, _likely_relative, flushed, gradual_underflow)
+    summation, result = finfo(accumulation or dtype), finfo(dtype)
+    if gradual:
+        halves = float(summation.smallest_subnormal) * ((n + 1) // 2)  # float64 has no half of its smallest number
+        return halves + float(result.smallest_subnormal)
+    return 2 * n * float(summation.tiny) + float(result.tiny)
 
 
-def alarm_ratio(n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None = None) -> float:
-    """`alarm` in units of the bound, where the result is so large that underflow plays no part.
+def overflow(magnitude: Floats, value: Floats, n: int, dtype: npt.DTypeLike) -> tuple[Mask, Mask]:
+    """Return where a sum may overflow on the way, upwards and downwards, in some order of its products.
 
-    Zero for integers and where the bound is infinite.
+    Parameters
+    ----------
+    magnitude : array
+        ``sum |x| |w|`` for each element, in the oracle's format.
+    value : array
+        ``sum x w``.
+    n : int
+        The number of terms of each sum.
+    dtype : str or dtype
+        The format of the sums.
+
+    Returns
+    -------
+    up, down : array of bool
 
     Examples
     --------
-    >>> round(alarm_ratio(9, "float32"), 3), round(alarm_ratio(100, "float32"), 3)
-    (1.0, 0.42)
+    >>> overflow(np.array([6e38, 6e38]), np.array([0.0, 6e38]), 2, "float32")
+    (array([False,  True]), array([False, False]))
+    >>> overflow(np.array([8e38]), np.array([0.0]), 4, "float32")
+    (array([ True]), array([ True]))
     """
-    if _dtype(dtype).kind in "iu":
-        return 0.0
-    likely, worst = (_relative(error_of, n, dtype, accumulation) for error_of in (_likely_relative, _worst_relative))
-    return likely / worst if n else 0.0
+    largest = _overflow(_dtype(dtype), magnitude.dtype)
+    worst = 1 + _worst_relative(n, unit_roundoff(dtype)) + gamma(n + 2, unit_roundoff(magnitude.dtype))
+    up, down = ((magnitude + sign * value) / 2 * worst >= largest for sign in (1, -1))
+    return up, down
 
 
 def normwise(
@@ -245,7 +278,7 @@ def winograd_constant(
 ) -> float:
     """The constant c in `normwise` of Winograd's (Toom-Cook) algorithm, ``A^T [(G h) * (B^T d)]`` for each tile.
 
-    The error is at most ``gamma_N |A^T| [(|G| |h|) * (|B^T| |d|)]``, N the roundings on any path ([5]_, theorem 1).
+    The error is at most ``gamma_N |A^T| [(|G| |h|) * (|B^T| |d|)]``, N the roundings on any path ([4]_, theorem 1).
     With ``|d| <= max |x|`` that is at most ``gamma_N max |x| sum |h|`` times the largest ``sum over k of |A^T|[i, k]
     |G|[k, l] sum |B^T|[k]``. Nested over more axes, that number is raised to their power.
 
@@ -350,47 +383,12 @@ def _worst_relative(n: int, u: float) -> float:
     return gamma(n, u) if n * u < 1 else inf
 
 
-def _likely_relative(n: int, u: float) -> float:
-    return min(n, 4 * sqrt(n) + 2) * u
-
-
-def _relative(
-    error_of: Callable[[int, float], float], n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None
-) -> float:
+def _relative(n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None) -> float:
     """Of a sum that is kept in one format and rounded to another."""
     u = unit_roundoff(dtype)
     if accumulation is None or _dtype(accumulation) == _dtype(dtype):
-        return error_of(n, u)
-    return (1 + error_of(n, unit_roundoff(accumulation))) * (1 + u) - 1
-
-
-def _allowed(
-    magnitude: Floats,
-    n: int,
-    dtype: npt.DTypeLike,
-    accumulation: npt.DTypeLike | None,
-    error_of: Callable[[int, float], float],
-    flushed: Floats | float,
-    gradual_underflow: bool,
-) -> Floats:
-    if _dtype(dtype).kind in "iu":
-        return np.zeros(magnitude.shape)
-    relative = _relative(error_of, n, dtype, accumulation)
-    if relative == inf:
-        return np.where(magnitude == 0, 0, inf)
-    # Two more for the rounding of what is written here, and of the comparison.
-    oracle = gamma(n + 2, unit_roundoff(magnitude.dtype))
-    summation, result = finfo(accumulation or dtype), finfo(dtype)
-    if gradual_underflow:
-        halves = float(summation.smallest_subnormal) * ((n + 1) // 2)  # float64 has no half of its smallest number
-        lost = halves + float(result.smallest_subnormal)
-    else:
-        lost = 2 * n * float(summation.tiny) + float(result.tiny)
-    lost = lost * (1 + relative) + n * float(finfo(magnitude.dtype).smallest_subnormal)
-    with np.errstate(over="ignore", invalid="ignore"):
-        allowed = (relative + oracle) * (1 + oracle) * magnitude + flushed * (1 + oracle) + lost
-        within_range = (1 + relative) * (1 + oracle) * magnitude + lost <= float(summation.max)
-    return np.where(magnitude == 0, 0, np.where(within_range, allowed, inf))
+        return _worst_relative(n, u)
+    return (1 + _worst_relative(n, unit_roundoff(accumulation))) * (1 + u) - 1
 
 
 def _overflow(dtype: npt.DTypeLike, wide: np.dtype[Any]) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.backend import Array, Operation
+from multiconv import memory
+from multiconv.backend import Array, Host, Operation
 from multiconv.errors import ConvError
 from multiconv.host import HostBackend
 from multiconv.spec import Geometry
@@ -27,12 +28,16 @@ class Candidate(HostBackend):
     It is called as ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in /
     groups, \\*kernel) and bias (C_out,) or None as NumPy arrays of one dtype, padding as one (before, after) pair an
     axis, stride and dilation as one int an axis. It must return a NumPy array of that dtype and leave its arguments as
-    they are. It is not asked about a batch of zero.
+    they are. Its result must be its own: no memory of an argument, and none that a later call writes to. Arguments may
+    be views, with any strides, unaligned or read-only. It is not asked about a batch of zero.
 
     Parameters
     ----------
     function : callable or str
         The function, or ``"package.module:function"``.
+    takes_views : bool
+        Whether it must take arguments that are not contiguous, aligned and writable. By default it may raise an
+        exception for them, and is then called with copies; what it must not do is to answer wrongly.
 
     Raises
     ------
@@ -50,13 +55,16 @@ class Candidate(HostBackend):
     """
 
     dtypes = ("float16", "bfloat16", "float32", "float64")
+    multiplies_zeros = True  # as one does that dilates the kernel with zeros
 
-    def __init__(self, function: Callable[..., Any] | str) -> None:
+    def __init__(self, function: Callable[..., Any] | str, *, takes_views: bool = False) -> None:
         super().__init__()
         self.function = load(function) if isinstance(function, str) else function
         if not callable(self.function):
             raise ConvError(f"a candidate must be a function, not {function!r}")
         self.name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
+        self.takes_views = takes_views
+        self._last: tuple[Host, bytes] | None = None
 
     @property
     def version(self) -> str:
@@ -77,16 +85,38 @@ class Candidate(HostBackend):
         options = {"stride": g.stride, "padding": g.pads, "dilation": g.dilation, "groups": g.groups}
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
-            given = [None if a is None else a.copy() for a in (x, w, bias)]
-            y = self.function(*given, **options)
+            given = [None if a is None else memory.copied(a) for a in (x, w, bias)]
+            try:
+                y = self.function(*given, **options)
+            except Exception:
+                if self.takes_views or all(a is None or memory.is_plain(a) for a in given):
+                    raise
+                given = [None if a is None else np.array(a, order="C") for a in (x, w, bias)]
+                y = self.function(*given, **options)
             if not isinstance(y, np.ndarray):
                 raise TypeError(f"it returned {_named(type(y))}, not a NumPy array")
-            for name, before, after in zip(("x", "w", "bias"), (x, w, bias), given):
-                if before is not None and after is not None and before.tobytes() != after.tobytes():
-                    raise ValueError(f"it changed its argument {name}")
+            self._watch(dict(zip(("x", "w", "bias"), zip((x, w, bias), given))), y)
             return y
 
         return cross_correlate
+
+    def _watch(self, arguments: dict[str, tuple[Host | None, Host | None]], y: Host) -> None:
+        """Refuse a result that is not its own, and a function that changes what is not.
+
+        Raises
+        ------
+        ValueError
+        """
+        last, self._last = self._last, (y, y.tobytes())
+        for name, (before, given) in arguments.items():
+            if before is None or given is None:
+                continue
+            if before.tobytes() != given.tobytes():
+                raise ValueError(f"it changed its argument {name}")
+            if np.may_share_memory(y, given):
+                raise ValueError(f"its result shares memory with its argument {name}")
+        if last is not None and last[0].tobytes() != last[1]:
+            raise ValueError("it changed the result of an earlier call: the two share memory")
 
 
 def load(target: str) -> Callable[..., Any]:

@@ -10,7 +10,8 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from enum import Enum
 from importlib.metadata import version
 from queue import Queue
 from threading import Event, Lock
@@ -21,21 +22,31 @@ from threadpoolctl import threadpool_limits
 
 from multiconv import candidate, compiled, d2l, layers, registry
 from multiconv.backend import Backend
-from multiconv.drawing import DTYPES, VALUES, draw_problems, given_values, with_values
+from multiconv.coverage import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES, Coverage
+from multiconv.drawing import DTYPES, draw_problems, given_values, identity, problem_levels
 from multiconv.errors import BackendCrashed, BackendTimeout, BackendUnavailable
-from multiconv.problem import DIRECTIONS, Expected, Judgement, Problem, judge
+from multiconv.memory import ARRANGEMENTS
+from multiconv.network_layers import layer_problem, layer_problems
+from multiconv.problem import DIRECTIONS, Expected, Judgement, Problem, judge, judged
 from multiconv.scripts import script
-from multiconv.shrinking import smallest
+from multiconv.shrinking import Answered, reduced
 from multiconv.spec import ConvSpec
+from multiconv.values import ALL_VALUES, VALUES
 from multiconv.worker import PATIENT_THREADS, RemoteBackend
 
-LAYER_PRODUCTS = {"float32": 2_000_000, "float64": 500_000}
-LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}  # as each was published
-AHEAD = 16
+EXAMPLES = 200
+CANDIDATE_EXAMPLES = 400
+"""More than a backend is asked, as a candidate has one direction."""
+LAYER_PRODUCTS = {"float32": 2_000_000}
+OTHER_LAYER_PRODUCTS = 500_000
+POOL_SHAPES = 32
+"""How many shapes are drawn for a backend that compiles each."""
+AHEAD = 64
+"""How many cases wait for a worker at most."""
 WORKERS = {"jax": 2}  # it compiles each shape, and the others would wait for one
 CRASHES = 5
+"""How many crashes end the run of a backend."""
 SHRUNK_DIRECTIONS = 3
-SHRINK_TRIES = 300
 SHRINK_SECONDS = 20.0
 
 Progress = Callable[[str, int, int, str], None]
@@ -59,8 +70,8 @@ class Case(Protocol):
     def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
         """Each direction, or each of these, and the answer or the exception that came instead."""
 
-    def expectations(self, directions: Collection[str] = DIRECTIONS) -> dict[str, Expected]:
-        """What each direction should come to."""
+    def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
+        """What each direction should come to, and what an algorithm may err by."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class BookExample:
         except Exception as error:
             yield self.example.operation, error
 
-    def expectations(self, directions: Collection[str] = DIRECTIONS) -> dict[str, Expected]:
+    def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
         """What the book prints: numbers, which must be exact, or a shape."""
         if self.example.expected is None:
             right, allowed = np.zeros(self.example.expected_shape), np.inf
@@ -113,6 +124,8 @@ class Disagreement:
         The problem in which it was first seen.
     times : int
         In how many problems this direction is wrong.
+    symptom : str
+        The kind of fault, as `multiconv.problem.Judgement.symptom` has it.
     script : str or None
         A Python script that shows it in the framework's own API.
     """
@@ -122,6 +135,7 @@ class Disagreement:
     problem: dict[str, Any]
     found_in: dict[str, Any]
     times: int
+    symptom: str
     script: str | None
 
 
@@ -142,8 +156,12 @@ class BackendReport:
         another shape.
     imprecise : int
         In how many problems an answer is within its bound, but has lost precision that its dtype would have held.
+    overflowed : int
+        In how many problems a sum overflows on the way to a finite result, and the answer is what comes of that.
+    pairs_covered : float
+        The share of the pairs of levels of `multiconv.coverage` that its problems have, of those that can occur.
     verdict : str
-        ``"agrees"``, ``"disagrees"`` or ``"crashes"``.
+        ``"agrees"``, ``"disagrees"``, ``"crashes"``, or ``"imprecise"`` if precision was lost and nothing is wrong.
     disagreements : list of Disagreement
     """
 
@@ -156,6 +174,8 @@ class BackendReport:
     exact: int = 0
     worst_bound_ratio: float | None = 0.0
     imprecise: int = 0
+    overflowed: int = 0
+    pairs_covered: float = 0.0
     verdict: str = "agrees"
     disagreements: list[Disagreement] = field(default_factory=list)
 
@@ -170,6 +190,7 @@ class Report:
     missing : list of dict
         The backends that could not be had: name, reason and the command that gets it.
     examples, seed : int
+        How many problems were drawn for each backend, or each candidate if there are only candidates, and from what.
     dtypes : list of str
     seconds : float
     """
@@ -195,11 +216,12 @@ def check(
     names: Sequence[str] = (),
     *,
     candidates: Sequence[str] = (),
-    examples: int = 200,
+    examples: int | None = None,
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
-    values: Sequence[str] = VALUES,
+    values: Sequence[str] | None = None,
     networks: bool = True,
+    algorithm: str = "direct",
     timeout: float = 60.0,
     progress: Progress = lambda name, done, of, doing: None,
 ) -> Report:
@@ -212,16 +234,20 @@ def check(
     candidates : sequence of str
         Functions as ``"package.module:function"``, as `multiconv.candidate.Candidate` takes them, of which only the
         forward direction is asked.
-    examples : int
-        How many problems to draw.
+    examples : int, optional
+        How many problems to draw: by default `EXAMPLES` for a backend and `CANDIDATE_EXAMPLES` for a candidate.
     seed : int
     dtypes : sequence of str
         What to draw problems in. The networks' layers are checked in the first. A backend is asked only about those
         that it has.
-    values : sequence of str
-        The kinds of values to draw, as in `multiconv.drawing.with_values`.
+    values : sequence of str, optional
+        The kinds of values to draw, as in `multiconv.values.seeded`. By default all, or, where `algorithm` is not
+        direct, those in which sums are finite.
     networks : bool
-        Whether to put the networks' layers too. Where there are only candidates, who may be slow, they are left out.
+        Whether to ask the networks' layers too. Candidates get them on smaller images, as they may be slow.
+    algorithm : str
+        How candidates compute: ``"direct"``, ``"fft"`` or ``"winograd"``, as `multiconv.problem.Problem.expectations`
+        has it. Backends are judged as direct.
     timeout : float
         Seconds that an answer may take.
     progress : callable, optional
@@ -247,16 +273,45 @@ def check(
     if (names or candidates) and missing:
         _close(started)
         raise BackendUnavailable("; ".join(m["reason"] for m in missing))
-    report = Report([], missing, examples, seed, list(dtypes))
+    if values is None:
+        values = ALL_VALUES if algorithm == "direct" else VALUES
+    draws = Draws(
+        EXAMPLES if examples is None else examples,
+        CANDIDATE_EXAMPLES if examples is None else examples,
+        seed, tuple(dtypes), tuple(values), networks, algorithm,
+    )  # fmt: skip
+    drawn = draws.examples if wanted else draws.candidate_examples
+    report = Report([], missing, drawn, seed, list(dtypes))
     try:
-        runs = [_Run(name, workers, seed, progress) for name, workers in started]
+        runs = [_Run(name, workers, draws, progress) for name, workers in started]
         with threadpool_limits(1):  # the oracle's, as the workers want the cores more
-            _run_all(runs, _cases(examples, seed, dtypes, values, networks=networks and bool(wanted)))
+            _run_all(runs, _cases(draws, {run.audience for run in runs}))
         report.backends = [run.report for run in runs]
     finally:
         _close(started)
     report.seconds = time.monotonic() - began
     return report
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What `check` was asked to draw; its parameters have these names."""
+
+    examples: int = EXAMPLES
+    candidate_examples: int = CANDIDATE_EXAMPLES
+    seed: int = 0
+    dtypes: tuple[str, ...] = DTYPES
+    values: tuple[str, ...] = ALL_VALUES
+    networks: bool = True
+    algorithm: str = "direct"
+
+
+class Audience(Enum):
+    """Who is asked the same problems."""
+
+    EAGER = "backends that compile nothing: each problem has a shape of its own"
+    COMPILING = "backends that compile each shape: problems of a few shapes"
+    CANDIDATE = "strangers' functions: channels first, and views of every kind"
 
 
 def _start(
@@ -287,20 +342,62 @@ def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:
         list(pool.map(RemoteBackend.close, closing))
 
 
-def _cases(
-    examples: int, seed: int, dtypes: Sequence[str], values: Sequence[str] = VALUES, *, networks: bool = True
-) -> list[Callable[[], Case]]:
-    """What to ask, each made only when its turn has come, as some are large."""
-    cases: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
-    cases += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
-    cases += [
-        lambda layer=layer, kind=kind: _layer_problem(layer, dtypes[0], kind, seed)  # type: ignore[misc]
-        for network in (layers.networks() if networks else ())
+@dataclass(frozen=True)
+class Turn:
+    """A case whose turn will come, made only then, as some are large.
+
+    Attributes
+    ----------
+    make : callable
+    audience : frozenset of Audience
+        Whom to ask.
+    """
+
+    make: Callable[[], Case]
+    audience: frozenset[Audience]
+
+
+def _cases(draws: Draws, audience: Collection[Audience]) -> list[Turn]:
+    """What to ask, in an order in which nobody waits long for a turn."""
+    books: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
+    books += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
+    books.append(lambda: identity(draws.dtypes[0]))
+    lists: list[tuple[list[Callable[[], Case]], frozenset[Audience]]] = []
+    backends = frozenset({Audience.EAGER, Audience.COMPILING})
+    if draws.networks and backends & set(audience):
+        lists.append((_network_cases(draws), backends))
+    lists += [(_drawn_cases(draws, who), frozenset({who})) for who in Audience if who in audience]
+    placed = [(number / len(makes), Turn(make, who)) for makes, who in lists for number, make in enumerate(makes)]
+    first = [Turn(make, frozenset(Audience)) for make in books]
+    return first + [turn for _, turn in sorted(placed, key=lambda place: place[0])]
+
+
+def _network_cases(draws: Draws) -> list[Callable[[], Case]]:
+    dtype = draws.dtypes[0]
+    products = LAYER_PRODUCTS.get(dtype, OTHER_LAYER_PRODUCTS)
+    return [
+        lambda layer=layer, kind=kind: layer_problem(layer, dtype, kind, draws.seed, products)  # type: ignore[misc]
+        for network in layers.networks()
         for number, layer in enumerate(layers.layers(network))
         for kind in ("integers", "normal")[: 2 - number % 2]  # reals in every other layer: each costs as much again
     ]
-    cases += [lambda p=p: p for p in draw_problems(examples, seed, dtypes, values=values)]  # type: ignore[misc]
-    return cases
+
+
+def _drawn_cases(draws: Draws, who: Audience) -> list[Callable[[], Case]]:
+    of_candidate = who is Audience.CANDIDATE
+    problems = draw_problems(
+        draws.candidate_examples if of_candidate else draws.examples,
+        draws.seed,
+        draws.dtypes,
+        POOL_SHAPES if who is Audience.COMPILING else None,
+        draws.values,
+        arrangements=tuple(ARRANGEMENTS),
+        layouts=CHANNELS_FIRST if of_candidate else LAYOUT_LEVELS,
+        batches=NON_EMPTY_BATCHES if of_candidate else tuple(BATCHES),
+    )
+    if of_candidate and draws.networks:
+        problems += layer_problems(draws.dtypes[0], draws.values, draws.seed)
+    return [lambda p=p: p for p in problems]  # type: ignore[misc]
 
 
 def _book_problem(example: d2l.Example) -> Problem:
@@ -311,25 +408,14 @@ def _book_problem(example: d2l.Example) -> Problem:
     return given_values(f"d2l {example.name}", ConvSpec(**example.options), x, w)
 
 
-def _layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int) -> Problem:
-    small = layer.reduced(LAYER_PRODUCTS[dtype])
-    spec = replace(small.spec, layout=LAYOUTS[layer.network])
-    g = small.geometry().with_layout(channels_last=spec.channels_last)
-    source = f"{layer.network} {layer.name}" + (
-        "" if small.size == layer.size else f" at {small.size[0]}x{small.size[1]}"
-    )
-    return with_values(source, spec, g, dtype, bias=small.bias, values=values, seed=seed)
-
-
 Asked = tuple[int, Case, dict[str, Expected]]
 """The number of a case, the case, and what it should come to."""
 
 
-def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
-    """Hand each case to every backend, a few ahead of the slowest."""
+def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
+    """Hand each case to every backend that it is for, some ahead of the slowest."""
     queues: dict[tuple[_Run, int], Queue[Asked | None]]
     queues = {(run, worker): Queue(AHEAD) for run in runs for worker in range(len(run.workers))}
-    directions = DIRECTIONS if any(not run.directions for run in runs) else candidate.DIRECTIONS
     abandoned = Event()
 
     def consume(run: _Run, worker: int, queue: Queue[Asked | None]) -> None:
@@ -343,15 +429,19 @@ def _run_all(runs: list[_Run], cases: list[Callable[[], Case]]) -> None:
         if failure is not None:
             raise failure
 
+    for run in runs:
+        run.total = sum(run.audience in turn.audience for turn in turns)
     with ThreadPoolExecutor(len(queues)) as pool:
         done = [pool.submit(consume, run, worker, queue) for (run, worker), queue in queues.items()]
         try:
-            for number, make in enumerate(cases):
-                case = make()
-                expected = case.expectations(directions)
-                for run in runs:
-                    run.total = len(cases)
-                    queues[run, _hash(case) % len(run.workers)].put((number, case, expected))
+            for number, turn in enumerate(turns):
+                asked = [run for run in runs if run.audience in turn.audience]
+                if not asked:
+                    continue
+                case = turn.make()
+                expected = {run.expects: case.expectations(*run.expects) for run in asked}
+                for run in asked:
+                    queues[run, _hash(case) % len(run.workers)].put((number, case, expected[run.expects]))
         except BaseException:
             abandoned.set()
             for run in runs:
@@ -375,82 +465,105 @@ def _hash(case: Case) -> int:
 class _Run:
     """One backend's way through the problems, in one worker or more."""
 
-    def __init__(self, name: str, workers: Sequence[RemoteBackend], seed: int, progress: Progress) -> None:
-        self.workers, self.seed, self.progress = workers, seed, progress
+    def __init__(self, name: str, workers: Sequence[RemoteBackend], draws: Draws, progress: Progress) -> None:
+        self.workers, self.draws, self.progress = workers, draws, progress
         first = workers[0]
         self.report = BackendReport(name, first.version, first.python_version, str(first.python))
-        self.directions = candidate.DIRECTIONS if ":" in name else ()
+        self.audience = Audience.COMPILING if first.compiles else Audience.EAGER
+        self.directions: tuple[str, ...] = ()
+        layouts, batches, algorithm = LAYOUT_LEVELS, tuple(BATCHES), "direct"
+        if ":" in name:
+            self.audience, self.directions = Audience.CANDIDATE, candidate.DIRECTIONS
+            layouts, batches, algorithm = CHANNELS_FIRST, NON_EMPTY_BATCHES, draws.algorithm
+        self.expects = (self.directions or DIRECTIONS, algorithm)
+        dtypes = [dtype for dtype in draws.dtypes if dtype in first.dtypes]
+        self.coverage = Coverage(dtypes, draws.values, tuple(ARRANGEMENTS), layouts, batches)
         self.total = self.done = self.crashes = 0
-        self.first: dict[str, tuple[int, Case, Judgement]] = {}
+        self.first: dict[str, tuple[int, Case, Answered]] = {}
         self.times: dict[str, int] = {}
         self.lock = Lock()
 
     def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
         """Put a case to the backend and judge its answers."""
-        backend, judgements = self.workers[worker], []
-        if self.crashes < CRASHES and case.dtype in backend.dtypes:
-            judgements = [(d, self._judge(a, expected[d])) for d, a in case.answers(backend, *self.directions)]
+        judgements: list[tuple[str, Answered]] = []
+        if self.crashes < CRASHES and case.dtype in self.workers[worker].dtypes:
+            judgements = list(self._judged(case, expected, worker))
         with self.lock:
             self.done += 1
             self.progress(self.report.name, self.done, self.total, "")
             if judgements:
                 self._note(number, case, judgements)
 
-    def _note(self, number: int, case: Case, judgements: list[tuple[str, Judgement]]) -> None:
+    def _judged(self, case: Case, expected: dict[str, Expected], worker: int) -> Iterator[tuple[str, Answered]]:
+        backend = self.workers[worker]
+        if isinstance(case, Problem):
+            for direction, answer, judgement in judged(case, backend, expected, *self.directions):
+                self.crashes += isinstance(answer, (BackendCrashed, BackendTimeout))
+                yield direction, (answer, judgement)
+            return
+        for direction, answer in case.answers(backend, *self.directions):
+            wrong = isinstance(answer, Exception)
+            yield direction, (answer, Judgement.of_error(answer) if wrong else judge(answer, expected[direction]))
+
+    def _note(self, number: int, case: Case, judgements: list[tuple[str, Answered]]) -> None:
         report = self.report
         report.problems += 1
         report.integer_problems += case.integers
-        report.imprecise += any(judgement.imprecise for _, judgement in judgements)
-        report.exact += case.integers and all(judgement.fault is None for _, judgement in judgements)
-        for direction, judgement in judgements:
-            if judgement.fault is not None:
-                if direction not in self.first or number < self.first[direction][0]:
-                    self.first[direction] = number, case, judgement
-                self.times[direction] = self.times.get(direction, 0) + 1
-            if not case.integers and report.worst_bound_ratio is not None:
-                worst = max(report.worst_bound_ratio, judgement.ratio)
-                report.worst_bound_ratio = worst if np.isfinite(worst) else None
+        report.imprecise += any(judgement.imprecise for _, (_, judgement) in judgements)
+        report.overflowed += any(judgement.overflowed for _, (_, judgement) in judgements)
+        report.exact += case.integers and all(judgement.fault is None for _, (_, judgement) in judgements)
+        if isinstance(case, Problem):
+            self.coverage.add(problem_levels(case))
+        for direction in dict.fromkeys(d for d, (_, judgement) in judgements if judgement.fault is not None):
+            self.times[direction] = self.times.get(direction, 0) + 1
+            if direction not in self.first or number < self.first[direction][0]:
+                answered = next(a for d, a in judgements if d == direction and a[1].fault is not None)
+                self.first[direction] = number, case, answered
+        if not case.integers and report.worst_bound_ratio is not None:
+            worst = max(report.worst_bound_ratio, *(judgement.ratio for _, (_, judgement) in judgements))
+            report.worst_bound_ratio = worst if np.isfinite(worst) else None
 
     def conclude(self) -> None:
         """Say what is wrong, with the smallest problem that shows it."""
+        self.report.pairs_covered = self.coverage.share
         if self.first:
-            self.report.verdict = "crashes" if self.crashes else "disagrees"
+            symptoms = {judgement.symptom for _, _, (_, judgement) in self.first.values()}
+            self.report.verdict = "imprecise" if symptoms == {"precision"} else "disagrees"
+            if self.crashes:
+                self.report.verdict = "crashes"
         for number, direction in enumerate(sorted(self.first, key=lambda d: self.first[d][0])):
-            _, case, judgement = self.first[direction]
             self.progress(self.report.name, self.done, self.total, f"shrinking {direction}")
-            small, text = case, None
-            if isinstance(case, Problem):
-                problem = case
-                if number < SHRUNK_DIRECTIONS:
-                    problem, judgement = self._shrink(case, direction, judgement)
-                small, text = problem, script(self.report.name, problem, direction, judgement)
-            fault, times = str(judgement.fault), self.times[direction]
-            self.report.disagreements.append(
-                Disagreement(direction, fault, small.describe(), case.describe(), times, text)
-            )
+            self.report.disagreements.append(self._disagreement(direction, shrink=number < SHRUNK_DIRECTIONS))
         self.progress(self.report.name, self.done, self.total, self.report.verdict)
 
-    def _judge(self, answer: Any, expected: Expected) -> Judgement:
-        if not isinstance(answer, Exception):
-            return judge(answer, expected)
-        self.crashes += isinstance(answer, (BackendCrashed, BackendTimeout))
-        return Judgement(np.inf, f"{type(answer).__name__}: {answer}")
-
-    def _judge_one(self, problem: Problem, direction: str) -> Judgement:
-        expected = problem.expectations([direction])
-        judgements = [self._judge(a, expected[d]) for d, a in problem.answers(self.workers[0], direction)]
-        return judgements[0] if judgements else Judgement(0.0)
-
-    def _shrink(self, problem: Problem, direction: str, judgement: Judgement) -> tuple[Problem, Judgement]:
-        """The smallest problem that Hypothesis finds to fail in this direction, and what is wrong there."""
-        until = time.monotonic() + SHRINK_SECONDS
-        small = smallest(
-            problem,
-            lambda candidate: self._judge_one(candidate, direction).fault is not None,
-            tries=SHRINK_TRIES,
-            seed=self.seed,
-            enough=lambda: time.monotonic() > until,
+    def _disagreement(self, direction: str, *, shrink: bool) -> Disagreement:
+        _, case, answered = self.first[direction]
+        small, judgement, text = case, answered[1], None
+        fault = str(judgement.fault)
+        if isinstance(case, Problem):
+            if shrink:
+                found = reduced(
+                    case,
+                    answered,
+                    lambda problem: self._ask(problem, direction),
+                    seed=self.draws.seed,
+                    seconds=SHRINK_SECONDS,
+                    values=self.draws.values,
+                )
+                case, judgement, fault = found.problem, found.judgement, found.fault
+            small, text = case, script(self.report.name, case, direction, judgement)
+        found_in = self.first[direction][1].describe()
+        return Disagreement(
+            direction, fault, small.describe(), found_in, self.times[direction], str(judgement.symptom), text
         )
-        again = self._judge_one(small, direction)
-        # What fails only sometimes is reported as it was first seen.
-        return (small, again) if again.fault is not None else (problem, judgement)
+
+    def _ask(self, problem: Problem, direction: str) -> Answered:
+        """The first wrong answer to a problem, or the first if all are right."""
+        algorithm = self.expects[1]
+        expected = problem.expectations([direction], algorithm)
+        answers = [(a, j) for _, a, j in judged(problem, self.workers[0], expected, direction)]
+        return next((answered for answered in answers if answered[1].fault is not None), (answers or [NO_ANSWER])[0])
+
+
+NO_ANSWER: Answered = None, Judgement(0.0)
+"""Of a problem that has no such direction, such as the gradient of a bias where there is none."""

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from multiconv.errors import BackendUnavailable, ConvError
+from multiconv.fast_bounds import ALGORITHMS
+from multiconv.values import ALL_VALUES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,7 +71,10 @@ def main() -> None:
     "from here; may be given more than once. Backends are then checked only if they are named.",
 )
 @click.option(
-    "--examples", metavar="N", type=click.IntRange(0), default=200, show_default=True, help="How many problems to draw."
+    "--examples",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Number of problems to draw; 200 by default, 400 for a candidate.",
 )
 @click.option(
     "--seed",
@@ -90,10 +95,16 @@ def main() -> None:
 )
 @click.option(
     "--values",
-    type=click.Choice(["finite", "nonfinite"]),
-    default="finite",
+    multiple=True,
+    type=click.Choice(ALL_VALUES),
+    help="Kind of values to draw them with; may be given more than once. By default all.",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(ALGORITHMS),
+    default="direct",
     show_default=True,
-    help="What to draw them with; nonfinite: inputs with a NaN and an infinity, which must go where they are seen.",
+    help="How a candidate computes; an FFT or Winograd's algorithm is allowed the larger errors that it has.",
 )
 @click.option(
     "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
@@ -105,10 +116,11 @@ def check(
     ctx: click.Context,
     names: tuple[str, ...],
     candidates: tuple[str, ...],
-    examples: int,
+    examples: int | None,
     seed: int,
     dtypes: tuple[str, ...],
-    values: str,
+    values: tuple[str, ...],
+    algorithm: str,
     timeout: float,
     json_file: str | None,
 ) -> None:
@@ -121,7 +133,6 @@ def check(
     """
     from multiconv import report
     from multiconv.check import check as run
-    from multiconv.drawing import VALUES, WITH_NONFINITE
 
     _check_names(names)
     for candidate in candidates:
@@ -135,7 +146,8 @@ def check(
             examples=examples,
             seed=seed,
             dtypes=list(dict.fromkeys(dtypes)),
-            values=VALUES if values == "finite" else WITH_NONFINITE,
+            values=values or None,
+            algorithm=algorithm,
             timeout=timeout,
             progress=progress,
         )

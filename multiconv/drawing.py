@@ -1,14 +1,14 @@
-"""Problems to test a convolution with: given, seeded, or drawn by Hypothesis.
+"""Problems to test a convolution with: given, seeded, or drawn.
 
-Shapes are drawn apart from values, and come from a pool in each run, because JAX compiles anew for each shape. A pool
-goes through the `SITUATIONS`: what frameworks have code of their own for, and what people get wrong.
+`draw_problems` begins with the `SITUATIONS`, which frameworks have code of their own for or which people get wrong, and
+goes on with a design that covers pairs (`multiconv.coverage`). Each problem has a shape of its own, or, for a framework
+that compiles anew for each shape, one of a few.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,20 +17,29 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 
+from multiconv.coverage import (
+    BATCHES,
+    LAYOUT_LEVELS,
+    NOTHING,
+    Coverage,
+    Drawn,
+    Picks,
+    Row,
+    Signature,
+    design,
+    levels_of,
+)
 from multiconv.dtypes import dtype_named
+from multiconv.fixed_options import settled
+from multiconv.memory import ARRANGEMENTS
 from multiconv.problem import Problem
 from multiconv.spec import LAYOUTS, PADDING_WORDS, ConvSpec, Geometry, Shape
+from multiconv.values import ALL_VALUES, VALUES, seeded
 
 Host = npt.NDArray[Any]
 Integers = st.SearchStrategy[int]
-Signature = tuple[ConvSpec, Shape, Shape, str, bool]
-"""Options, the shapes of x and w, a dtype, and whether there is a bias."""
 
-LARGEST_INTEGER = {"float16": 2, "bfloat16": 1}
-VALUES = ("integers", "normal", "wide", "cancelling", "subnormal")
-WITH_NONFINITE = ("nonfinite",)
 DTYPES = ("float32", "float64")
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def given_values(
@@ -60,7 +69,29 @@ def given_values(
     return Problem(source, spec, x, w, dy, bias, x_bias, values, seed)
 
 
-def with_values(source: str, spec: ConvSpec, g: Geometry, dtype: str, *, bias: bool, values: str, seed: int) -> Problem:
+def identity(dtype: str) -> Problem:
+    """The problem whose result is its input: a kernel of one tap that is 1.
+
+    Examples
+    --------
+    >>> identity("float32").w
+    array([[[[1.]]]], dtype=float32)
+    """
+    x = np.arange(1, 7).reshape(1, 1, 2, 3).astype(dtype_named(dtype))
+    return given_values("identity", ConvSpec(), x, np.ones((1, 1, 1, 1), x.dtype))
+
+
+def with_values(
+    source: str,
+    spec: ConvSpec,
+    g: Geometry,
+    dtype: str,
+    *,
+    bias: bool,
+    values: str,
+    seed: int,
+    arrangement: str = "contiguous",
+) -> Problem:
     """A problem of this geometry with values from NumPy's default generator.
 
     Parameters
@@ -72,10 +103,10 @@ def with_values(source: str, spec: ConvSpec, g: Geometry, dtype: str, *, bias: b
     dtype : str
     bias : bool
     values : str
-        ``"integers"``, small ones of either sign; ``"normal"``; ``"wide"``, log-normal with either sign, over several
-        orders of magnitude; ``"cancelling"``, large ones that nearly cancel in sums; ``"subnormal"``, an input and a
-        cotangent about the smallest normal number; or ``"nonfinite"``, an input with one NaN and one infinity.
+        The kind of values, as in `multiconv.values.seeded`.
     seed : int
+    arrangement : str
+        How the arrays lie in memory: one of `multiconv.memory.ARRANGEMENTS`.
 
     Examples
     --------
@@ -86,67 +117,7 @@ def with_values(source: str, spec: ConvSpec, g: Geometry, dtype: str, *, bias: b
     """
     shapes = (g.x_shape, g.w_shape, g.y_shape, (g.out_channels,), (g.in_channels,))
     x, w, dy, b, x_b = (seeded(shape, dtype, values, seed, i) for i, shape in enumerate(shapes))
-    return Problem(source, spec, x, w, dy, b if bias else None, x_b if bias else None, values, seed)
-
-
-def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host:
-    """The values of array number `which` of a seeded problem: 0 for x, then w, dy, bias and the other bias.
-
-    Examples
-    --------
-    >>> seeded((3,), "float32", "integers", 0, 0)
-    array([3., 1., 0.], dtype=float32)
-    """
-    rng = np.random.default_rng([seed, which])
-    if values == "integers":
-        largest = largest_integer(dtype)
-        return rng.integers(-largest, largest + 1, shape).astype(dtype_named(dtype))
-    if values == "wide":
-        spread = 1.0 if dtype == "float16" else 2.0  # whose largest number is 65504
-        drawn = np.exp(spread * rng.standard_normal(shape)) * rng.choice([-1.0, 1.0], shape)
-    elif values == "cancelling":
-        drawn = (large(dtype) + rng.standard_normal(shape)) * rng.choice([-1.0, 1.0], shape)
-    elif values == "subnormal":
-        # Where subnormal numbers are flushed to zero, what is lost of x is multiplied by w.
-        drawn = rng.uniform(-1, 1, shape) if which == 1 else rng.standard_normal(shape) * smallest_normal(dtype)
-    else:
-        drawn = np.asarray(rng.standard_normal(shape))
-        if values == "nonfinite" and which == 0 and drawn.size:
-            drawn.flat[rng.integers(drawn.size, size=2)] = np.nan, np.inf
-    return np.asarray(drawn, dtype_named(dtype))
-
-
-def largest_integer(dtype: str) -> int:
-    """The largest of the small integers that problems in this dtype are made of.
-
-    Examples
-    --------
-    >>> largest_integer("float32"), largest_integer("bfloat16")
-    (4, 1)
-    """
-    return LARGEST_INTEGER.get(dtype, 4)
-
-
-def large(dtype: str) -> float:
-    """So much larger than 1 that two thirds of the digits remain once it has cancelled.
-
-    Examples
-    --------
-    >>> large("float32")
-    256.0
-    """
-    return float(2 ** ({"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}[dtype] // 3))
-
-
-def smallest_normal(dtype: str) -> float:
-    """The smallest number that is not subnormal.
-
-    Examples
-    --------
-    >>> smallest_normal("float16") == 2.0**-14
-    True
-    """
-    return {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}[dtype]
+    return Problem(source, spec, x, w, dy, b if bias else None, x_b if bias else None, values, seed, arrangement)
 
 
 def _ints(least: int, most: int) -> Integers:
@@ -219,15 +190,55 @@ SITUATIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "dilation": st.just(1),
         "extra": st.sampled_from([140, 142]),  # x has more or fewer than torch's threshold of 20480 elements
     },
+    "padding beyond the kernel before": {
+        "ndim": st.just(2),
+        "groups": st.just(1),
+        "in_group": st.sampled_from([4, 8, 16]),
+        "out_group": st.sampled_from([3, 4, 8]),
+        "kernel": _ints(2, 3),
+        "stride": st.just(1),
+        "dilation": st.just(1),
+        "pads": st.sampled_from([(3, 0), (4, 0)]),
+        "dtype": st.just(0),
+    },
+    "padding beyond the kernel after": {"kernel": _ints(1, 3), "pads": st.sampled_from([(0, 3), (0, 4), (1, 5)])},
+    "only padding seen": {
+        "kernel": _ints(1, 2),
+        "stride": st.just(9),
+        "dilation": st.just(1),
+        "pads": st.sampled_from([(2, 2), (3, 2), (2, 3)]),
+        "extra": st.just(0),
+    },
+    "one output, pixels left over": {
+        "ndim": st.just(2),
+        "batch": st.just(2),
+        "groups": st.sampled_from([1, 3]),
+        "in_group": st.just(1),
+        "kernel": st.just(2),
+        "stride": st.just(3),
+        "dilation": st.just(1),
+        "padding": st.just(0),
+        "extra": _ints(1, 2),
+        "dtype": st.just(0),
+    },
+    "one output of three axes, pixels left over": {
+        "ndim": st.just(3),
+        "groups": st.sampled_from([1, 3]),
+        "in_group": st.just(1),
+        "kernel": _ints(1, 2),
+        "stride": st.just(3),
+        "dilation": st.just(1),
+        "padding": st.just(0),
+        "extra": _ints(1, 2),
+        "dtype": st.just(0),
+    },
     "one axis": {"ndim": st.just(1), "kernel": _ints(2, 4)},
     "three axes": {"ndim": st.just(3), "kernel": _ints(1, 3)},
     "channels last": {"layout": st.just("channels_last"), "in_group": _ints(2, 3)},
 }
 """By name, what is drawn otherwise than usual: `batch`, `ndim`, `groups`, `padding`, `layout`, the channels `in_group`
-and `out_group`, and along each axis `kernel`, `stride`, `dilation`, `pads` and the pixels `extra` to the fewest."""
-
-
-SHAPES = len(SITUATIONS)
+and `out_group`, along each axis `kernel`, `stride`, `dilation`, `pads` and the pixels `extra` to the fewest, and the
+number `dtype` of a dtype."""
 
 
 @st.composite
@@ -336,10 +347,8 @@ def draw_all(strategy: st.SearchStrategy[Any], count: int, seed: int) -> list[An
     return drawn[:count]
 
 
-def draw_signatures(
-    count: int, seed: int, dtypes: Sequence[str] = DTYPES, fixed: Mapping[str, Any] = NOTHING
-) -> list[Signature]:
-    """A pool of options and shapes, one situation after the other, with each dtype and with and without a bias.
+def draw_signatures(count: int, seed: int, dtypes: Sequence[str] = DTYPES) -> list[Signature]:
+    """Options and shapes of one situation after the other, with each dtype and with and without a bias.
 
     Examples
     --------
@@ -350,11 +359,13 @@ def draw_signatures(
     situations: list[str] = []
     while len(situations) < count:
         situations += shuffled.sample(sorted(SITUATIONS), len(SITUATIONS))
-    shapes = [_last_drawn(specs(situation, fixed), seed + i) for i, situation in enumerate(situations[:count])]
-    return [
-        (spec, x, w, dtypes[i % len(dtypes)], i // len(dtypes) % 2 == 0 or max(w[2:]) == 1)
-        for i, (spec, x, w) in enumerate(shapes)
-    ]
+    signatures = []
+    for number, situation in enumerate(situations[:count]):
+        spec, x, w = _last_drawn(specs(situation), seed + number)
+        dtype = dtypes[0 if "dtype" in SITUATIONS[situation] else number % len(dtypes)]
+        bias = number // len(dtypes) % 2 == 0 or max(w[2:]) == 1
+        signatures.append((spec, x, w, dtype, bias))
+    return signatures
 
 
 def _last_drawn(strategy: st.SearchStrategy[Any], seed: int) -> Any:
@@ -366,35 +377,105 @@ def draw_problems(
     count: int,
     seed: int,
     dtypes: Sequence[str] = DTYPES,
-    shapes: int = SHAPES,
+    shapes: int | None = None,
     values: Sequence[str] = VALUES,
     fixed: Mapping[str, Any] = NOTHING,
+    arrangements: Sequence[str] = ("contiguous",),
+    layouts: Sequence[str] = LAYOUT_LEVELS,
+    batches: Sequence[str] = tuple(BATCHES),
 ) -> list[Problem]:
-    """Problems from a pool of as many shapes, with each dtype in turn.
+    """Draw problems: the situations, then a design that covers pairs of levels.
 
     Parameters
     ----------
     count : int
     seed : int
     dtypes : sequence of str
-    shapes : int
-        The size of the pool.
+    shapes : int, optional
+        How many different shapes, for a framework that compiles each; by default each problem has its own.
     values : sequence of str
-        The kinds of values, as in `with_values`.
+        The kinds of values, as in `multiconv.values.seeded`.
     fixed : mapping
-        As in `specs`.
+        What is not drawn, by name: ``"stride"``, ``"padding"``, ``"dilation"``, ``"groups"``, ``"layout"`` as
+        `multiconv.ConvSpec` takes them; ``"kernel"`` and ``"size"``, one int or a tuple with one an axis; ``"ndim"``,
+        ``"batch"``, ``"in_channels"``, ``"out_channels"`` and ``"bias"``. Then no situations are drawn.
+    arrangements : sequence of str
+        How arrays may lie in memory, as `multiconv.memory.ARRANGEMENTS` has it.
+    layouts : sequence of str
+        Of ``"channels first"`` and ``"channels last"``.
+    batches : sequence of str
+        Of the levels of `multiconv.coverage.BATCHES`.
+
+    Raises
+    ------
+    ConvError
+        If there is no such option to fix, it has no such value, or no convolution has all that is fixed.
 
     Examples
     --------
     >>> len(draw_problems(5, seed=0))
     5
     """
-    if not count:
-        return []
-    pool = draw_signatures(min(shapes, count), seed, dtypes, fixed)
-    # Each at least once, the rest as Hypothesis likes.
-    each = [_last_drawn(problems([signature], values=values), seed + i) for i, signature in enumerate(pool)]
-    return (each + draw_all(problems(pool, values=values), max(count - len(each), 0), seed))[:count]
+    fixed = settled(fixed)
+    pick, coverage = Picks(seed), Coverage(dtypes, values, arrangements, layouts, batches)
+    usual = [*values, *["integers"] * 3] if "integers" in values else list(values)
+    drawn: list[Drawn] = []
+    different = count if shapes is None else min(shapes, count)
+    situations = [] if fixed else draw_signatures(min(different, len(SITUATIONS)), seed, dtypes)
+    plain = [kind for kind in ("integers", "normal") if kind in values] or usual
+    for signature in situations:
+        one = Drawn(signature, pick("plain values", plain), pick("memory", arrangements))
+        levels = levels_of(*one)
+        if levels["layout"] in layouts and levels["batch"] in batches:
+            drawn.append(one)
+            coverage.add(levels)
+    drawn += design(different - len(drawn), seed, coverage, fixed)
+    signatures = [d.signature for d in drawn]
+    while len(drawn) < count:
+        drawn.append(Drawn(signatures[len(drawn) % different], pick("values", usual), pick("memory", arrangements)))
+    seeds = np.random.default_rng([seed, count]).integers(2**32, size=count)
+    return [_problem(d, int(seed)) for d, seed in zip(drawn, seeds)]
+
+
+def share_covered(
+    problems: Sequence[Problem],
+    dtypes: Sequence[str] = DTYPES,
+    values: Sequence[str] = ALL_VALUES,
+    arrangements: Sequence[str] = tuple(ARRANGEMENTS),
+    layouts: Sequence[str] = LAYOUT_LEVELS,
+    batches: Sequence[str] = tuple(BATCHES),
+) -> float:
+    """Return the share of pairs of levels that problems cover, of those that can occur together.
+
+    Examples
+    --------
+    >>> share_covered(draw_problems(40, 0)) < share_covered(draw_problems(80, 0)) < 1
+    True
+    """
+    coverage = Coverage(dtypes, values, arrangements, layouts, batches)
+    for problem in problems:
+        coverage.add(problem_levels(problem))
+    return coverage.share
+
+
+def problem_levels(problem: Problem) -> Row:
+    """Return the level that a problem has of each factor of `multiconv.coverage`.
+
+    Examples
+    --------
+    >>> problem_levels(given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2))))["padding"]
+    'none'
+    """
+    signature = (problem.spec, problem.x.shape, problem.w.shape, problem.dtype, problem.bias is not None)
+    return levels_of(signature, problem.values, problem.arrangement)
+
+
+def _problem(drawn: Drawn, seed: int) -> Problem:
+    spec, x_shape, w_shape, dtype, bias = drawn.signature
+    g = spec.resolve(x_shape, w_shape)
+    return with_values(
+        "drawn", spec, g, dtype, bias=bias, values=drawn.values, seed=seed, arrangement=drawn.arrangement
+    )
 
 
 def _cycle(shape: Shape, dtype: str) -> Host:

@@ -19,6 +19,12 @@ class HostBackend(Backend):
         """Whether it is NumPy's."""
         return isinstance(value, np.ndarray)
 
+    def asarray(self, array: Array) -> Array:
+        """The array itself, as it lies in memory, but in native byte order."""
+        if type(array) is np.ndarray and array.dtype.isnative:
+            return array
+        return super().asarray(array)
+
     def from_numpy(self, host: Host) -> Array:
         """The array itself."""
         return host

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from multiconv import bounds, oracle
+from multiconv import bounds, fast_bounds, memory, nonfinite, oracle, precision
 from multiconv.backend import Backend
 from multiconv.spec import ConvSpec, Geometry
 
 Host = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+INTEGER_VALUES = ("integers", "zeros")
+"""The kinds of values that are small integers."""
 
 OPERANDS = {
     "input gradient": ("dy", "w"),
@@ -33,6 +38,46 @@ DIRECTIONS = (
 )
 
 
+class Leave(NamedTuple):
+    """Where an answer that is not finite is within rounding, element by element, though `Expected.value` is finite.
+
+    Attributes
+    ----------
+    plus, minus, nan : array of bool
+        Where infinity, minus infinity and NaN are.
+    overflow : bool
+        Whether sums overflow on the way; else factors that are not finite lie on the padding.
+    """
+
+    plus: Mask
+    minus: Mask
+    nan: Mask
+    overflow: bool
+
+    def taken(self, answer: Host) -> Mask:
+        """Return where an answer takes this leave."""
+        plus, minus = self.plus & (answer == np.inf), self.minus & (answer == -np.inf)
+        return np.asarray(plus | minus | (self.nan & np.isnan(answer)))
+
+
+class Rounding(NamedTuple):
+    """What the errors of right answers look like, as `multiconv.precision` has it.
+
+    Attributes
+    ----------
+    deviation : array
+        Their standard deviation, element by element.
+    counted : array of bool
+        The elements in which rounding outweighs underflow.
+    variety : callable
+        Returns the share of elements that are different sums; 0 where products repeat, so that errors say nothing.
+    """
+
+    deviation: Host
+    counted: Mask
+    variety: Callable[[], float]
+
+
 @dataclass(frozen=True, eq=False)
 class Expected:
     """A right result, and how far from it an answer may lie.
@@ -45,17 +90,20 @@ class Expected:
         The largest error allowed, element by element. Zero where the answer must agree to the bit.
     dtype : str
         What the answer must be in.
-    alarm_ratio : float
-        The error, in units of the bound, up to which none is a sign of lost precision.
-    alarm : callable or None
-        The error, element by element, above which precision was lost though the bound holds.
+    leave : Leave or None
+        Where an answer need not be finite.
+    rounding : callable or None
+        Returns the `Rounding` of right answers, by which lost precision is told.
+    fast : callable or None
+        Returns what an FFT or Winograd algorithm may err by, element by element.
     """
 
     value: Host
     bound: Host
     dtype: str
-    alarm_ratio: float = np.inf
-    alarm: Callable[[], Host] | None = None
+    leave: Leave | None = None
+    rounding: Callable[[], Rounding] | None = None
+    fast: Callable[[], Host] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +118,34 @@ class Judgement:
         What is wrong with it, in words; None if it is right.
     index : tuple of int or None
         Where it is worst.
-    imprecise : bool
-        Whether it is right, but by far not as precise as its dtype allows: as if its operands had been rounded to TF32.
+    symptom : str or None
+        The kind of fault: ``"raises"``, ``"shape"``, ``"dtype"``, ``"values"``, ``"precision"`` or ``"memory"``; None
+        if it is right.
+    overflowed : bool
+        Whether it is right, but not finite where another order of summation gives a number.
     """
 
     ratio: float
     fault: str | None = None
     index: tuple[int, ...] | None = None
-    imprecise: bool = False
+    symptom: str | None = None
+    overflowed: bool = False
+
+    @property
+    def imprecise(self) -> bool:
+        """Whether it lies within its bound, but its errors are too large for roundings: precision was lost."""
+        return self.symptom == "precision"
+
+    @classmethod
+    def of_error(cls, error: Exception) -> Judgement:
+        """The judgement on an exception that came instead of an answer.
+
+        Examples
+        --------
+        >>> Judgement.of_error(TypeError("no")).fault
+        'TypeError: no'
+        """
+        return cls(np.inf, f"{type(error).__name__}: {error}", symptom="raises")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +165,8 @@ class Problem:
         What `multiconv.drawing.with_values` calls their kind, or ``"given"``.
     seed : int or None
         From what `with_values` drew the values; None if they were given.
+    arrangement : str
+        How the arrays lie in memory: one of `multiconv.memory.ARRANGEMENTS`.
     """
 
     source: str
@@ -108,12 +178,17 @@ class Problem:
     x_bias: Host | None
     values: str = "given"
     seed: int | None = None
+    arrangement: str = "contiguous"
     geometry: Geometry = field(init=False)
     transposed: Geometry = field(init=False)
 
     def __post_init__(self) -> None:
         g = self.spec.resolve(self.x.shape, self.w.shape)
         object.__setattr__(self, "geometry", g)
+        for name in ("x", "w", "dy", "bias", "x_bias"):
+            array = getattr(self, name)
+            if array is not None:
+                object.__setattr__(self, name, memory.arranged(array, self.arrangement))
         object.__setattr__(self, "transposed", self.spec.resolve_transpose(g.y_shape, g.w_shape, self.output_padding))
 
     @property
@@ -125,7 +200,7 @@ class Problem:
     @property
     def integers(self) -> bool:
         """Whether all values are small integers. What sums of them the dtype holds must be exact to the bit."""
-        return self.values == "integers"
+        return self.values in INTEGER_VALUES
 
     @property
     def dtype(self) -> str:
@@ -157,6 +232,7 @@ class Problem:
             "source": self.source,
             "dtype": self.dtype,
             "values": self.values,
+            "memory": self.arrangement,
             "x": list(self.x.shape),
             "w": list(self.w.shape),
             "bias": self.bias is not None,
@@ -203,12 +279,53 @@ class Problem:
                 given = results[number] if number < len(results) else None
                 yield direction, TypeError(f"there is no {direction}") if given is None else given
 
-    def expectations(self, directions: Collection[str] = DIRECTIONS) -> dict[str, Expected]:
+    def again(self, backend: Backend) -> Iterator[tuple[str, Any]]:
+        """The forward direction asked a few times more: what was done, and the answer.
+
+        At once; with kernel and bias negated, and so the result, as rounding to nearest is symmetric; and, where
+        padding is asymmetric and nothing must be compiled for it, after a call with the padding swapped. Each answer
+        must be what `expectations` says: a function that keeps something of an earlier call is wrong in one of them.
+
+        Examples
+        --------
+        >>> from multiconv import backend
+        >>> from multiconv.drawing import given_values
+        >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+        >>> for what, answer in problem.again(backend("numpy")):
+        ...     print(what, answer)
+        called again at once [[[2. 2.]]]
+        with w and bias negated, and so the result [[[2. 2.]]]
+        """
+
+        def called(w: Host, bias: Host | None, sign: int = 1) -> Any:
+            try:
+                answer = backend.to_numpy(backend.cross_correlate(self.x, w, bias, **self.options))
+                return answer if sign > 0 else -answer
+            except Exception as error:
+                return error
+
+        yield "called again at once", called(self.w, self.bias)
+        negated = None if self.bias is None else memory.arranged(-self.bias, self.arrangement)
+        yield (
+            "with w and bias negated, and so the result",
+            called(memory.arranged(-self.w, self.arrangement), negated, -1),
+        )
+        if isinstance(self.spec.padding, tuple) and not self.geometry.symmetric and not backend.compiles:
+            swapped = tuple((after, before) for before, after in self.geometry.pads)
+            with suppress(Exception):
+                backend.cross_correlate(self.x, self.w, self.bias, **{**self.options, "padding": swapped})
+            yield "called after the same with its padding swapped", called(self.w, self.bias)
+
+    def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
         """What each direction should come to.
 
         Parameters
         ----------
         directions : collection of str
+        algorithm : str
+            By whose bound to judge: ``"direct"`` for sums of the products of the definition, exact where values are
+            integers; ``"fft"`` or ``"winograd"`` for algorithms whose errors are small only against the largest element
+            (`multiconv.bounds.normwise`).
 
         Examples
         --------
@@ -218,8 +335,7 @@ class Problem:
         array([[[21., 32.]]])
         """
         wide = {name: self._wide(getattr(self, name)) for name in ("x", "w", "dy", "bias", "x_bias")}
-        sizes = {name: None if a is None else np.abs(a) for name, a in wide.items()}
-        normal = self._without_subnormals(sizes)
+        sizes = {name: None if a is None else np.abs(np.where(np.isfinite(a), a, 0)) for name, a in wide.items()}
         expected: dict[str, Expected] = {}
         for direction in directions:
             if direction == "bias gradient" and self.bias is None:
@@ -227,20 +343,88 @@ class Problem:
             if direction == "layer" and "forward" in expected:
                 expected[direction] = expected["forward"]
                 continue
-            with np.errstate(invalid="ignore"):  # of numbers that are not finite
-                value, terms = self._sum(direction, **wide), self._terms(direction)
-                value = self._laid_out(direction, value)
-                if self._is_exact(direction, terms, sizes):
-                    expected[direction] = Expected(value, np.zeros(()), self.dtype)
-                    continue
-                magnitude = self._laid_out(direction, self._sum(direction, **sizes))
-                flushed = (
-                    0.0 if normal is sizes else magnitude - self._laid_out(direction, self._sum(direction, **normal))
-                )
-                bound = bounds.componentwise(magnitude, terms, self.dtype, flushed=flushed)
-            alarm = partial(bounds.alarm, magnitude, terms, self.dtype, flushed=flushed)
-            expected[direction] = Expected(value, bound, self.dtype, bounds.alarm_ratio(terms, self.dtype), alarm)
+            with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite, or very large
+                expected[direction] = self._expectation(direction, wide, sizes, algorithm)
         return expected
+
+    def _expectation(self, direction: str, wide: dict[str, Any], sizes: dict[str, Any], algorithm: str) -> Expected:
+        terms, dtype = self._terms(direction), self.dtype
+        value, leave = self._value(direction, wide)
+        fast = partial(self._fast_bound, direction, algorithm)
+        if algorithm == "direct" and self._is_exact(direction, terms, sizes):
+            return Expected(value, np.zeros(()), dtype, leave, fast=fast)
+        magnitude = self._laid_out(direction, self._sum(direction, **sizes))
+        normal = self._without_subnormals(sizes)
+        flushed: Any = 0.0
+        if normal is not sizes:
+            flushed = magnitude - self._laid_out(direction, self._sum(direction, **normal))
+        bound = bounds.componentwise(magnitude, terms, dtype, flushed=flushed, if_finite=True)
+        if leave is None and terms * bounds.unit_roundoff(dtype) < 1:
+            finite = np.isfinite(value)  # a bias need not be
+            up, down = (m & finite for m in bounds.overflow(magnitude, np.where(finite, value, 0), terms, dtype))
+            leave = Leave(up, down, up & down, overflow=True) if up.any() or down.any() else None
+        if algorithm != "direct":
+            return Expected(value, np.maximum(bound, fast()), dtype, leave)
+        rounding = cache(partial(self._rounding, direction, wide, value, flushed)) if leave is None else None
+        return Expected(value, bound, dtype, leave, rounding, fast)
+
+    def _value(self, direction: str, wide: dict[str, Any]) -> tuple[Host, Leave | None]:
+        """The oracle's answer, and where NaN is as right as a number."""
+        left, right = OPERANDS.get(direction, ("x", "w"))
+        if direction == "bias gradient" or all(np.isfinite(wide[name]).all() for name in (left, right)):
+            return self._laid_out(direction, self._sum(direction, **wide)), None
+
+        special = nonfinite.sums(
+            partial(self._products, direction), wide[left], wide[right], partial(self._taps, direction)
+        )
+        bias = wide["x_bias" if direction == "conv_transpose" else "bias"]
+        value = special.value
+        if bias is not None and not direction.endswith("gradient"):
+            value = value + bias.reshape(-1, *[1] * self.geometry.ndim)
+        value, on_padding = (self._laid_out(direction, a) for a in (value, special.on_padding))
+        nowhere = np.zeros((), bool)
+        return value, Leave(nowhere, nowhere, on_padding, overflow=False)
+
+    def _products(self, direction: str, left: Any, right: Any) -> Host:
+        """The sums of products of these two operands, channels first, without a bias."""
+        operands = dict.fromkeys(("x", "w", "dy", "bias", "x_bias"))
+        operands.update(zip(OPERANDS.get(direction, ("x", "w")), (left, right)))
+        return self._sum(direction, **operands)
+
+    def _taps(self, direction: str, marked: Host) -> Host:
+        """The number of marked elements of the second operand in each sum, those on the padding among them."""
+        g = self.geometry
+        if direction == "kernel gradient":
+            return np.asarray(marked.sum(axis=(0, *range(2, marked.ndim))).reshape(-1, *[1] * (g.ndim + 1)))
+        if direction in ("input gradient", "conv_transpose"):
+            by_group = marked.reshape(g.groups, g.out_channels // g.groups, g.in_channels // g.groups, -1)
+            return np.asarray(by_group.sum(axis=(1, 3)).reshape(1, -1, *[1] * g.ndim))
+        return np.asarray(marked.reshape(g.out_channels, -1).sum(axis=1).reshape(1, -1, *[1] * g.ndim))
+
+    def _rounding(self, direction: str, wide: dict[str, Any], value: Host, flushed: Any) -> Rounding:
+        """What the roundings of right answers look like."""
+        terms, u = self._terms(direction), bounds.unit_roundoff(self.dtype)
+        squares = {name: None if a is None else a**2 for name, a in wide.items()}
+        of_products = self._laid_out(direction, self._sum(direction, **squares))
+        deviation = precision.deviation(of_products, value, terms, u)
+        lost = bounds.underflow(terms, self.dtype) + flushed
+        counted = np.asarray((deviation > 100 * lost) & np.isfinite(deviation))
+        operands = [wide[name] for name in dict.fromkeys(OPERANDS.get(direction, ("x", "w")))]
+
+        def variety() -> float:
+            return np.unique(value).size / value.size if precision.independent(terms, *operands) else 0.0
+
+        return Rounding(deviation, counted, variety)
+
+    def _fast_bound(self, direction: str, algorithm: str) -> Host:
+        """What an FFT or Winograd algorithm, or either of them for ``"direct"``, may err by."""
+        g = self.transposed if direction == "conv_transpose" else self.geometry
+        x, w, dy, bias, x_bias = (self._wide(a) for a in (self.x, self.w, self.dy, self.bias, self.x_bias))
+        bias = x_bias if direction == "conv_transpose" else None if direction.endswith("gradient") else bias
+        constant = fast_bounds.normwise_constant(g, direction, algorithm, self.dtype)
+        allowed = bounds.normwise(direction, x, w, bias, dy, g, constant, self.dtype)
+        of_images = direction not in ("kernel gradient", "bias gradient")
+        return self._laid_out(direction, allowed[None] if of_images else allowed)
 
     def _without_subnormals(self, sizes: dict[str, Any]) -> dict[str, Any]:
         """The same where there are none."""
@@ -288,13 +472,68 @@ class Problem:
         return np.moveaxis(array, 1, -1) if self.spec.channels_last and data else array
 
 
-def judge(answer: Host, expected: Expected) -> Judgement:
+def judged(
+    problem: Problem, backend: Backend, expected: dict[str, Expected], *directions: str, again: bool = True
+) -> Iterator[tuple[str, Any, Judgement]]:
+    """Put a problem to a backend and judge every answer.
+
+    Parameters
+    ----------
+    problem : Problem
+    backend : Backend
+    expected : dict
+        What `Problem.expectations` says, for these directions at least.
+    *directions : str
+        Which, by default all.
+    again : bool
+        Whether to ask the forward direction more than once.
+
+    Yields
+    ------
+    direction : str
+    answer : array or Exception
+    judgement : Judgement
+
+    Examples
+    --------
+    >>> from multiconv import backend
+    >>> from multiconv.drawing import given_values
+    >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+    >>> all(j.fault is None for _, _, j in judged(problem, backend("numpy"), problem.expectations()))
+    True
+    """
+    for direction, answer in problem.answers(backend, *directions):
+        judgement = _judged(answer, expected[direction], backend)
+        yield direction, answer, judgement
+        if not again or direction != "forward" or judgement.fault is not None:
+            continue
+        before, changed = answer.tobytes(), False
+        for what, answer_again in problem.again(backend):
+            judgement = _judged(answer_again, expected[direction], backend)
+            if judgement.fault is not None:
+                yield direction, answer_again, replace(judgement, fault=f"{what}: {judgement.fault}")
+            changed = changed or answer.tobytes() != before
+        if changed:
+            yield direction, answer, Judgement(np.inf, "a later call changed its result", symptom="memory")
+        if np.may_share_memory(answer, problem.x):
+            yield direction, answer, Judgement(np.inf, "its result shares memory with x", symptom="memory")
+
+
+def _judged(answer: Any, expected: Expected, backend: Backend) -> Judgement:
+    if isinstance(answer, Exception):
+        return Judgement.of_error(answer)
+    return judge(answer, expected, multiplies_zeros=backend.multiplies_zeros)
+
+
+def judge(answer: Host, expected: Expected, *, multiplies_zeros: bool = False) -> Judgement:
     """Compare shape and dtype, then values.
 
     Parameters
     ----------
     answer : array
     expected : Expected
+    multiplies_zeros : bool
+        As `multiconv.Backend.multiplies_zeros`: whether a factor that is not finite may make NaN of any result.
 
     Returns
     -------
@@ -312,20 +551,66 @@ def judge(answer: Host, expected: Expected) -> Judgement:
     """
     right = expected.value
     if answer.shape != right.shape:
-        return Judgement(np.inf, f"its shape is {answer.shape}, but {right.shape} is right")
+        fault = f"its shape is {answer.shape}, but {right.shape} is right"
+        return Judgement(np.inf, fault, symptom="shape")
     if answer.dtype.name != expected.dtype:
-        return Judgement(np.inf, f"its dtype is {answer.dtype.name}, but {expected.dtype} is right")
+        fault = f"its dtype is {answer.dtype.name}, but {expected.dtype} is right"
+        return Judgement(np.inf, fault, symptom="dtype")
     if not answer.size:
         return Judgement(0.0)
     ratios = bounds.ratios(answer, right, expected.bound)
+    overflowed = False
+    if expected.leave is not None:
+        taken = expected.leave.taken(answer)
+        if multiplies_zeros and not expected.leave.overflow:
+            taken = taken | np.isnan(answer)
+        taken = taken & (ratios > 0)
+        ratios = np.where(taken, 0.0, ratios)
+        overflowed = expected.leave.overflow and bool(taken.any())
     index = tuple(int(i) for i in np.unravel_index(np.argmax(ratios), ratios.shape))
     ratio = float(ratios[index])
     if ratio <= 1:
-        if ratio <= expected.alarm_ratio or expected.alarm is None:
-            return Judgement(ratio)
-        return Judgement(ratio, imprecise=bool(np.any(bounds.ratios(answer, right, expected.alarm()) > 1)))
+        loss = _loss(answer, expected) if ratio > 0 else None
+        if loss is None:
+            return Judgement(ratio, overflowed=overflowed)
+        return Judgement(ratio, _loss_in_words(loss), index, "precision", overflowed)
     bound = float(np.broadcast_to(expected.bound, right.shape)[index])
     allowed = f"an error of {bound:.3g} is allowed" if bound else "it must be exact"
-    return Judgement(
-        ratio, f"element {list(index)} is {answer[index]!s}, but {right[index]!s} is right, and {allowed}", index
+    with np.errstate(over="ignore"):
+        beyond = np.isfinite(right[index]) and not np.isfinite(right[index].astype(answer.dtype))
+    value = f"{right[index]!s}, beyond {expected.dtype}," if beyond else f"{right[index]!s}"
+    fault = f"element {list(index)} is {answer[index]!s}, but {value} is right, and {allowed}"
+    return Judgement(ratio, fault + _hint(answer, expected), index, "values")
+
+
+def _loss(answer: Host, expected: Expected) -> precision.Loss | None:
+    if expected.rounding is None:
+        return None
+    rounding = expected.rounding()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (answer.astype(expected.value.dtype) - expected.value) / rounding.deviation
+    counted = rounding.counted & np.isfinite(z)
+    if precision.lost(z, counted) is None:
+        return None
+    variety = rounding.variety()
+    return precision.lost(z, counted, variety) if variety else None
+
+
+def _loss_in_words(loss: precision.Loss) -> str:
+    elements = "1 element" if loss.elements == 1 else f"{loss.elements} elements"
+    return (
+        f"it lost precision: its errors are within the bound, but {loss.times:.3g} times as large as roundings make "
+        f"them (root mean square over {elements}, {loss.where}), as from operands or sums in a narrower format"
+    )
+
+
+def _hint(answer: Host, expected: Expected) -> str:
+    """What to try where only rounding is beyond the bound of a direct sum."""
+    if expected.fast is None or expected.leave is not None or not np.isfinite(answer).all():
+        return ""
+    if (bounds.ratios(answer, expected.value, expected.fast()) > 1).any():
+        return ""
+    return (
+        "; only rounding is beyond what a direct sum may err by: if it uses an FFT or Winograd's algorithm, "
+        'judge it by their bound, with algorithm="fft" or algorithm="winograd"'
     )

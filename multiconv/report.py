@@ -17,7 +17,7 @@ from rich.text import Text
 from multiconv import check, quirks, registry
 
 COMPARED = {False: Text("as measured", "green"), True: Text("changed", "bold red")}
-COLOURS = {"agrees": "green", "disagrees": "bold red", "crashes": "bold red"}
+COLOURS = {"agrees": "green", "disagrees": "bold red", "imprecise": "bold red", "crashes": "bold red"}
 
 
 @contextmanager
@@ -74,16 +74,20 @@ def print_check(report: check.Report, console: Console) -> None:
     console.print(table)
     for b in report.backends:
         if b.imprecise:
-            lost = f"\n{b.name} lost precision in {b.imprecise} of {b.problems} problems: its answers are within their"
-            console.print(
-                Text(f"{lost} bounds, but as far off as if operands had been rounded, to TF32 say.", "yellow")
-            )
+            console.print(Text(f"\n{b.name} lost precision in {b.imprecise} of {b.problems} problems.", "yellow"))
     for b in report.backends:
         for d in b.disagreements:
             _print_disagreement(b, d, console)
     for m in report.missing:
         console.print(Text(f"\n{m['name']} was left out: {m['reason']}"), soft_wrap=True)
     console.print(Text(f"\n{_summary(report)}"), soft_wrap=True)
+    overflowed = [f"{b.name} in {b.overflowed}" for b in report.backends if b.overflowed]
+    if overflowed:
+        console.print(
+            Text(f"Sums that overflow on the way, though another order would not: {', '.join(overflowed)} problems."),
+            soft_wrap=True,
+        )
+    console.print(Text(_covered(report)), soft_wrap=True)
 
 
 def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> None:
@@ -149,6 +153,16 @@ def _summary(report: check.Report) -> str:
         return f"Not every backend is right: {', '.join(bad)}. {seen}."
     agree = "agrees" if len(report.backends) == 1 else "agree"
     return f"{', '.join(b.name for b in report.backends)} {agree} with the exact oracle. {seen}."
+
+
+def _covered(report: check.Report) -> str:
+    """The share of pairs of levels that each backend's problems cover."""
+    backends: dict[str, list[str]] = {}
+    for b in report.backends:
+        backends.setdefault(f"{b.pairs_covered:.1%} of pairs covered", []).append(b.name)
+    if len(backends) < 2:
+        return "".join(f"{share}." for share in backends)
+    return "; ".join(f"{', '.join(names)}: {share}" for share, names in backends.items()) + "."
 
 
 def _short(path: str) -> str:

@@ -18,9 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from multiconv import oracle
-from multiconv.drawing import VALUES, large, largest_integer, seeded, smallest_normal
+from multiconv.bounds import finfo
+from multiconv.memory import ARRANGEMENTS
 from multiconv.problem import Judgement, Problem
 from multiconv.spec import ConvSpec, Geometry, Pads, Shape
+from multiconv.values import (
+    EXTREME,
+    VALUES,
+    half_of_digits,
+    large,
+    largest_integer,
+    seeded,
+    smallest_normal,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -86,6 +96,9 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
             backend=backend,
             module=backend.partition(":")[0],
             function=backend.partition(":")[2],
+            arranged=[f"{a} = {ARRANGEMENTS[problem.arrangement].format(a)}" for a in ("x", "w")]
+            if problem.arrangement != "contiguous"
+            else [],
             direction=direction,
             fault=_in_docstring(judgement.fault),
             g=g,
@@ -256,17 +269,25 @@ def _array(name: str, array: Host, seed: int | None) -> Source:
 
 
 def _drawn(name: str, array: Host, seed: int) -> str | None:
-    """The array by the code of `multiconv.drawing.seeded`, if that is where it is from."""
+    """The array by the code of `multiconv.values.seeded`, if that is where it is from."""
     dtype, shape, which = array.dtype.name, array.shape, SEEDED_AS.index(name)
-    kinds = (v for v in VALUES if np.array_equal(array, seeded(shape, dtype, v, seed, which)))
+    kinds = (v for v in (*VALUES, "largest") if np.array_equal(array, seeded(shape, dtype, v, seed, which)))
     kind = next(kinds, None)
     if kind is None or dtype in NARROW:
         return None
     normal, signs = f"rng.standard_normal({shape})", f"rng.choice([-1.0, 1.0], {shape})"
     subnormal = f"rng.uniform(-1, 1, {shape})" if name == "w" else f"{normal} * {smallest_normal(dtype)!r}"
     largest = largest_integer(dtype)
+    integers = f"rng.integers({-largest}, {largest + 1}, {shape})"
+    half = 2 ** (half_of_digits(dtype) - 1)
+    scale = 2.0 if name in ("w", "dy") else float(finfo(dtype).max)
+    smallest = f"{smallest_normal(dtype)!r} * rng.integers(1, 4, {shape})"
     source = {
-        "integers": f"rng.integers({-largest}, {largest + 1}, {shape})",
+        "integers": integers,
+        "smallest": f"({f'rng.uniform(1, 2, {shape}) * {large(dtype)!r}' if name == 'w' else smallest}) * {signs}",
+        "zeros": f"{integers} * rng.choice([1.0, 0.0, -0.0], {shape})",
+        "ties": f"(2 * rng.integers({half // 2}, {half}, {shape}) + 1) * {signs}",
+        "largest": f"2.0 ** -rng.integers(0, 4, {shape}) * rng.uniform(0.5, 1, {shape}) * {signs} * {scale!r}",
         "normal": f"{normal}",
         "wide": f"np.exp(2 * {normal}) * {signs}",
         "cancelling": f"({large(dtype)!r} + {normal}) * {signs}",
@@ -289,13 +310,15 @@ def _literal(name: str, array: Host) -> str:
 def _texts(array: Host) -> list[str]:
     """The shortest text of each value, or its float64's where the shortest is read as another one."""
     texts = [_number(value, str(value)) for value in array.flat]
-    if np.array([float(text) for text in texts]).astype(array.dtype).tobytes() == array.tobytes():
+    if np.array([float(text.replace("np.", "")) for text in texts]).astype(array.dtype).tobytes() == array.tobytes():
         return texts
     return [_number(value, repr(float(value))) for value in array.flat]
 
 
 def _number(value: Any, text: str) -> str:
     """A whole number as one, but for a negative zero, which integers have not."""
+    if not np.isfinite(value):
+        return text.replace("nan", "np.nan").replace("inf", "np.inf")
     return str(int(value)) if float(value).is_integer() and abs(value) <= 2**24 and text != "-0.0" else text
 
 
@@ -311,12 +334,20 @@ def _checked(problem: Problem, direction: str, g: Geometry, worst: Shape | None)
     info = np.finfo(problem.dtype)
     return {
         "integers": problem.integers,
+        "extreme": problem.values in EXTREME,
         "shape": shape,
         "n": n,
         "u": 1 + info.nmant,
         "tiny": -int(info.minexp),
-        "indices": None if prod(shape) * n <= FEW_TERMS else _sample(shape, worst),
+        "indices": _indices(problem, shape, n, worst),
     }
+
+
+def _indices(problem: Problem, shape: Shape, n: int, worst: Shape | None) -> list[Shape] | None:
+    """Where to look; None for everywhere."""
+    if problem.values in EXTREME and worst is not None:  # elsewhere sums may overflow in one order and not in another
+        return [worst]
+    return None if prod(shape) * n <= FEW_TERMS else _sample(shape, worst)
 
 
 def _sample(shape: Shape, worst: Shape | None) -> list[Shape]:

@@ -53,6 +53,8 @@ class Server:
         return {
             "version": self.backend.version,
             "dtypes": self.backend.dtypes,
+            "compiles": self.backend.compiles,
+            "multiplies_zeros": self.backend.multiplies_zeros,
             "python": sys.version.split()[0],
             "numpy": numpy.__version__,
             "pid": os.getpid(),
@@ -62,7 +64,7 @@ class Server:
         """A value for JSON and the arrays that answer a request."""
         for dropped in header["drop"]:
             self.layers.pop(dropped, None)
-        own = [None if a is None else self.backend.asarray(a) for a in arrays]
+        own = [None if a is None else self._own(a) for a in arrays]
         do = header["do"]
         if do == "plan":
             from multiconv.spec import Geometry
@@ -87,6 +89,14 @@ class Server:
         if do == "devices":
             return self.backend.devices(), []
         raise ValueError(f"no such request: {do!r}")
+
+    def _own(self, host: Host) -> Any:
+        """An array of the framework, with its axes in the same order in memory where the framework can have that."""
+        if not self.backend.strided or host.flags.c_contiguous:
+            return self.backend.asarray(host)
+        outermost_first = sorted(range(host.ndim), key=lambda axis: -abs(host.strides[axis]))
+        own = self.backend.asarray(host.transpose(outermost_first))
+        return self.backend.transpose(own, [outermost_first.index(axis) for axis in range(host.ndim)])
 
     def _hosts(self, result: Any) -> list[Host | None]:
         results = result if isinstance(result, (tuple, list)) else (result,)

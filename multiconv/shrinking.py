@@ -1,9 +1,11 @@
-"""The smallest problem that still fails."""
+"""The smallest problem that still fails, and whether it always does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,42 +13,53 @@ import numpy.typing as npt
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.extra import numpy as hnp
 
-from multiconv.drawing import NOTHING, VALUES, WITH_NONFINITE, largest_integer, with_values
+from multiconv.coverage import NOTHING
+from multiconv.drawing import with_values
 from multiconv.errors import ConvError
-from multiconv.problem import Problem
+from multiconv.problem import Judgement, Problem
 from multiconv.spec import ConvSpec
+from multiconv.values import ALL_VALUES, EXTREME, largest_integer
 
 Host = npt.NDArray[Any]
 
+TRIES = 300
+"""How many problems to try before shrinking."""
+REPEATS = 20
+"""How often a problem that fails is asked again, to see whether it always does."""
 FEW_VALUES = 64
+"""The most elements of an array that is shrunk element by element."""
 
 
 @st.composite
-def no_larger(draw: st.DrawFn, problem: Problem, fixed: Mapping[str, Any] = NOTHING) -> Problem:
+def no_larger(
+    draw: st.DrawFn, problem: Problem, fixed: Mapping[str, Any] = NOTHING, values: Sequence[str] = ALL_VALUES
+) -> Problem:
     """Problems like this one in kind, none larger in anything, and with the same options where they are fixed.
 
     Each number is small, half of the problem's or the problem's own, so that what makes it fail is likely to be kept.
     """
     g, spec = problem.geometry, problem.spec
-    own: dict[str, Any] = {"kernel": g.kernel, "stride": g.stride, "dilation": g.dilation, "groups": g.groups}
-    own |= {"padding": spec.padding, "layout": spec.layout}
+    own: dict[str, Any] = {"kernel": g.kernel, "stride": g.stride, "dilation": g.dilation, "size": g.size}
+    groups_fixed = "groups" in fixed or {"in_channels", "out_channels"} & set(fixed)
 
-    def some(most: int, least: int = 1) -> int:
+    def some(most: int, least: int = 1, what: str = "") -> int:
+        if what in fixed:
+            return most
         return draw(st.sampled_from(sorted(n for n in {least, 1, 2, 3, most // 2, most} if least <= n <= most)))
 
     def along_axes(what: str) -> tuple[int, ...]:
         return own[what] if what in fixed else tuple(some(n) for n in own[what])
 
-    kernel, stride, dilation = along_axes("kernel"), along_axes("stride"), along_axes("dilation")
-    size = tuple(some(n) for n in g.size)
+    kernel, stride, dilation, size = (along_axes(what) for what in ("kernel", "stride", "dilation", "size"))
     pairs = tuple((some(before, 0), some(after, 0)) for before, after in g.pads)
     padding = spec.padding if "padding" in fixed else draw(st.sampled_from([0, pairs, spec.padding]))
-    groups = g.groups if "groups" in fixed else draw(st.sampled_from(sorted({1, min(2, g.groups), g.groups})))
-    in_group = some(g.in_channels // g.groups)
-    out_group = some(g.out_channels // g.groups)
-    batch = some(g.batch, min(1, g.batch))
+    groups = g.groups if groups_fixed else draw(st.sampled_from(sorted({1, min(2, g.groups), g.groups})))
+    in_group = some(g.in_channels // g.groups, what="in_channels")
+    out_group = some(g.out_channels // g.groups, what="out_channels")
+    batch = some(g.batch, min(1, g.batch), "batch")
     layout = spec.layout if "layout" in fixed else draw(st.sampled_from([None, spec.layout]))
     channels = in_group * groups
     try:
@@ -56,11 +69,26 @@ def no_larger(draw: st.DrawFn, problem: Problem, fixed: Mapping[str, Any] = NOTH
         smaller.resolve_transpose(geometry.y_shape, geometry.w_shape)
     except ConvError:
         assume(False)
-    bias = draw(st.booleans()) if problem.bias is not None else False
-    of_a_kind = problem.values in ("integers", *WITH_NONFINITE)
-    values = problem.values if of_a_kind else draw(st.sampled_from(VALUES))  # integers first: they are easier to read
-    seed = draw(st.integers(0, 99))
-    return with_values("drawn", smaller, geometry, problem.dtype, bias=bias, values=values, seed=seed)
+    bias = problem.bias is not None and ("bias" in fixed or draw(st.booleans()))
+    return with_values(
+        "drawn",
+        smaller,
+        geometry,
+        problem.dtype,
+        bias=bias,
+        values=draw(st.sampled_from(_kinds(problem, values))),
+        seed=draw(st.integers(0, 99)),
+        arrangement=draw(st.sampled_from(["contiguous", problem.arrangement])),
+    )
+
+
+def _kinds(problem: Problem, values: Sequence[str]) -> list[str]:
+    """The kinds of values to shrink to, integers first, as they are easier to read."""
+    if problem.integers:
+        return ["integers"] if "integers" in values else [problem.values]
+    if problem.values in EXTREME:
+        return [problem.values]
+    return [kind for kind in ALL_VALUES if kind in values and kind not in EXTREME]
 
 
 @st.composite
@@ -75,7 +103,106 @@ def simpler_values(draw: st.DrawFn, problem: Problem) -> Problem:
 
     x, w, dy = array(problem.x), array(problem.w), array(problem.dy)
     bias, x_bias = (None if b is None else array(b) for b in (problem.bias, problem.x_bias))
-    return Problem("drawn", problem.spec, x, w, dy, bias, x_bias, "integers")
+    return Problem("drawn", problem.spec, x, w, dy, bias, x_bias, "integers", arrangement=problem.arrangement)
+
+
+Answered = tuple[Any, Judgement]
+"""An answer, or the exception that came instead, and the judgement on it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A fault, with the smallest problem that shows it.
+
+    Attributes
+    ----------
+    problem : Problem
+        The smallest found; where an answer changes from call to call, the one in which the fault was first seen.
+    answer : array or Exception
+    judgement : Judgement
+    wrong, repeats : int
+        How often the answer was wrong, and how often the problem was asked again.
+    """
+
+    problem: Problem
+    answer: Any
+    judgement: Judgement
+    wrong: int
+    repeats: int
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, in words, and how often where it is not always."""
+        if self.wrong == self.repeats:
+            return str(self.judgement.fault)
+        return (
+            f"{self.judgement.fault}; wrong in {self.wrong} of {self.repeats} repeats: "
+            "the answer changes from call to call"
+        )
+
+
+def reduced(
+    problem: Problem,
+    first: Answered,
+    ask: Callable[[Problem], Answered],
+    *,
+    seed: int,
+    seconds: float,
+    fixed: Mapping[str, Any] = NOTHING,
+    values: Sequence[str] = ALL_VALUES,
+) -> Finding:
+    """Reduce a problem that fails to the smallest that fails in the same way, and ask it again a few times.
+
+    Parameters
+    ----------
+    problem : Problem
+    first : tuple
+        Its answer and judgement, as first seen.
+    ask : callable
+        Puts a problem and returns the answer and the judgement on it.
+    seed : int
+    seconds : float
+        How long to go on.
+    fixed, values
+        As in `smallest`.
+
+    Returns
+    -------
+    Finding
+    """
+    until = time.monotonic() + seconds
+    symptom = first[1].symptom
+
+    def fails(candidate: Problem) -> bool:
+        return ask(candidate)[1].symptom == symptom
+
+    def out_of_time() -> bool:
+        return time.monotonic() > until
+
+    small = smallest(problem, fails, tries=TRIES, seed=seed, enough=out_of_time, fixed=fixed, values=values)
+    found = _repeated(small, first if small is problem else None, ask, symptom, out_of_time)
+    if found.wrong == found.repeats or small is problem:
+        return found
+    return _repeated(problem, first, ask, symptom, out_of_time)
+
+
+def _repeated(
+    problem: Problem,
+    first: Answered | None,
+    ask: Callable[[Problem], Answered],
+    symptom: str | None,
+    out_of_time: Callable[[], bool],
+) -> Finding:
+    """Ask a problem again; the answer is the first that is wrong, or the one that was first seen."""
+    wrong = repeats = 0
+    while repeats < REPEATS and not (repeats and out_of_time()):
+        answer, judgement = ask(problem)
+        repeats += 1
+        if judgement.symptom == symptom:
+            wrong += 1
+            first = first or (answer, judgement)
+    answer, judgement = first or (answer, judgement)
+    return Finding(problem, answer, judgement, wrong, repeats)
 
 
 def smallest(
@@ -86,6 +213,7 @@ def smallest(
     seed: int,
     enough: Callable[[], bool],
     fixed: Mapping[str, Any] = NOTHING,
+    values: Sequence[str] = ALL_VALUES,
 ) -> Problem:
     """The smallest problem no larger than this one that Hypothesis finds to fail too: first in shape, then in values.
 
@@ -101,14 +229,16 @@ def smallest(
     enough : callable
         Asked before each try whether to stop with what there is.
     fixed : mapping
-        The options that must stay, as in `multiconv.drawing.specs`.
+        What must stay, as in `multiconv.drawing.draw_problems`.
+    values : sequence of str
+        The kinds of values that there may be.
 
     Returns
     -------
     Problem
     """
-    found = _simplest(no_larger(problem, fixed), problem, fails, tries, seed, enough)
-    if found.integers and max(found.x.size, found.w.size, found.dy.size) <= FEW_VALUES:
+    found = _simplest(no_larger(problem, fixed, values), problem, fails, tries, seed, enough)
+    if found.integers and "integers" in values and max(found.x.size, found.w.size, found.dy.size) <= FEW_VALUES:
         found = _simplest(simpler_values(found), found, fails, tries, seed, enough)
     return found
 
@@ -146,7 +276,7 @@ def _simplest(
                 found = candidate
             raise AssertionError
 
-    with suppress(AssertionError, Enough):
+    with suppress(AssertionError, Enough, Flaky):  # an answer may change from call to call
         search()
     return found
 
@@ -154,4 +284,6 @@ def _simplest(
 def _cost(problem: Problem) -> tuple[int, float]:
     """How much there is to read in a problem: its elements, then its values."""
     arrays = [a for a in (problem.x, problem.w, problem.dy, problem.bias) if a is not None]
-    return sum(a.size for a in arrays), sum(float(np.abs(a).sum()) for a in arrays)
+    sizes = [np.abs(np.nan_to_num(a.astype(np.float64), nan=np.inf)) for a in arrays]
+    with np.errstate(over="ignore"):
+        return sum(a.size for a in arrays), float(sum(a.sum() for a in sizes))

@@ -328,7 +328,9 @@ class Geometry:
         return prod(self.out) * prod(self.w_shape)
 
     def within_reach(self) -> Geometry:
-        """The same with no stride or dilation past the input's end, where none has an effect but to upset frameworks.
+        """The same with no stride or dilation that has no effect but to upset frameworks.
+
+        These are the ones past the input's end, and the dilation of an axis on which the kernel has one tap.
 
         Examples
         --------
@@ -338,7 +340,7 @@ class Geometry:
         return replace(
             self,
             stride=tuple(min(s, n) for s, n in zip(self.stride, self.padded)),
-            dilation=tuple(min(d, n) for d, n in zip(self.dilation, self.padded)),
+            dilation=tuple(1 if k == 1 else min(d, n) for k, d, n in zip(self.kernel, self.dilation, self.padded)),
         )
 
     def without_padding(self) -> Geometry:

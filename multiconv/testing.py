@@ -1,23 +1,32 @@
 """For other people's tests: problems to draw, and an assertion that a function is a cross-correlation.
 
-`specs`, `problems` and `draw_problems` are Hypothesis strategies and draws; `assert_conforms` puts drawn problems to a
-function and judges the answers by the exact oracle and by what rounding allows, so that no tolerance has to be chosen.
+`specs`, `problems` and `draw_problems` are Hypothesis strategies and draws; `assert_conforms` runs a function on drawn
+problems and on the layers of well-known networks, and judges the answers by the exact oracle and by what rounding
+allows, so that no tolerance has to be chosen.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from multiconv.candidate import Candidate
-from multiconv.drawing import DTYPES, SITUATIONS, VALUES, draw_problems, given_values, problems, specs, with_values
-from multiconv.problem import Judgement, Problem, judge
-from multiconv.shrinking import smallest
+from multiconv.coverage import CHANNELS_FIRST, FACTORS, NON_EMPTY_BATCHES
+from multiconv.drawing import DTYPES, SITUATIONS, draw_problems, given_values, identity, problems, specs, with_values
+from multiconv.errors import ConvError
+from multiconv.fast_bounds import ALGORITHMS
+from multiconv.fixed_options import settled, some_of
+from multiconv.memory import ARRANGEMENTS
+from multiconv.network_layers import layer_problems
+from multiconv.problem import Problem, judged
+from multiconv.shrinking import Answered, Finding, reduced
+from multiconv.spec import ConvSpec
+from multiconv.values import ALL_VALUES, VALUES
 
 __all__ = [
+    "ALL_VALUES",
     "SITUATIONS",
     "VALUES",
     "assert_conforms",
@@ -28,18 +37,22 @@ __all__ = [
     "with_values",
 ]
 
-SHRINK_TRIES = 300
+EXAMPLES = 400
 SHRINK_SECONDS = 30.0
 SHOWN_VALUES = 64
+SETTINGS = ("examples", "seed", "dtypes", "values", "arrangements", "networks", "algorithm")
 
 
 def assert_conforms(
     function: Callable[..., Any],
     *,
-    examples: int = 200,
+    examples: int = EXAMPLES,
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
-    values: Sequence[str] = VALUES,
+    values: Sequence[str] | None = None,
+    arrangements: Sequence[str] | None = None,
+    networks: bool = True,
+    algorithm: str = "direct",
     **fixed: Any,
 ) -> None:
     """Assert that a function is a cross-correlation, exactly where it can be and within rounding elsewhere.
@@ -49,20 +62,37 @@ def assert_conforms(
     function : callable
         ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in / groups,
         \\*kernel) and bias (C_out,) or None are NumPy arrays of one dtype; padding is one (before, after) pair an axis,
-        stride and dilation one int an axis. It must return a NumPy array of that dtype.
-    examples, seed : int
-        How many problems to draw, and from what.
-    dtypes, values : sequence of str
-        As in `draw_problems`.
+        stride and dilation one int an axis. It must return a NumPy array of that dtype, in memory of its own.
+    examples : int
+        Number of problems to draw.
+    seed : int
+        Random seed.
+    dtypes : sequence of str
+        Of ``"float16"``, ``"bfloat16"``, ``"float32"`` and ``"float64"``.
+    values : sequence of str, optional
+        Kinds of values, as in `multiconv.values.seeded`; by default all, or, for an algorithm that is not direct, all
+        but ``"largest"`` and ``"nonfinite"``.
+    arrangements : sequence of str, optional
+        How arrays may lie in memory: names of `multiconv.memory.ARRANGEMENTS`. By default all, and the function may
+        raise an exception for what is not contiguous; what is named here it must take.
+    networks : bool
+        Whether to ask the layers of well-known networks too, on smaller images, where they have all that is fixed.
+    algorithm : str
+        ``"direct"`` for a function that sums the products of the definition; ``"fft"`` or ``"winograd"`` for one that
+        may not, whose errors are small only against the largest elements (`multiconv.bounds.normwise`).
     **fixed
         What a function takes for granted, as a layer does, and which is therefore not drawn: ``stride``, ``padding``,
-        ``dilation``, ``groups``, ``kernel`` or ``ndim``, the number of spatial axes. ``padding="same"`` gives the pairs
-        that it comes to.
+        ``dilation``, ``groups``, ``kernel`` or ``size``, as one number or one an axis; ``batch``, ``in_channels`` or
+        ``out_channels``; ``ndim``, the number of spatial axes; ``bias``, whether there is one. ``padding="same"`` gives
+        the pairs that it comes to.
 
     Raises
     ------
     AssertionError
-        If an answer is wrong. The message has the smallest problem found, as Python text, and what is wrong.
+        If an answer is wrong, changes from call to call or has lost precision. The message has the smallest problem
+        found, as Python text, and what is wrong.
+    ConvError
+        If an option does not exist or has no such value.
 
     Examples
     --------
@@ -74,54 +104,76 @@ def assert_conforms(
     Traceback (most recent call last):
     AssertionError: flipped is no cross-correlation. The smallest problem found that shows it:
     ...
+    >>> assert_conforms(flipped, strides=2)
+    Traceback (most recent call last):
+    multiconv.errors.ConvError: there is no option 'strides' (did you mean 'stride'?). Say what ...
     """
-    candidate = Candidate(function)
+    fixed = settled(fixed, others=SETTINGS)
+    if fixed.get("layout") is not None and ConvSpec(layout=fixed["layout"]).channels_last:
+        raise ConvError(
+            f"the function gets its input channels first, so layout={fixed['layout']!r} can't be asked: "
+            "let it transpose its input and its result, and leave layout out"
+        )
+    if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
+        raise ConvError(
+            f"examples must be an int of at least 1, not {examples!r}: with none, nothing would be asserted"
+        )
+    dtypes = some_of("dtypes", dtypes, FACTORS["dtype"])
+    candidate = Candidate(function, takes_views=arrangements is not None)
+    arrangements = some_of("arrangements", arrangements or tuple(ARRANGEMENTS), tuple(ARRANGEMENTS))
+    some_of("algorithm", (algorithm,), ALGORITHMS)
+    if values is None:
+        values = ALL_VALUES if algorithm == "direct" else VALUES
+    values = some_of("values", values, ALL_VALUES)
 
-    def judged(problem: Problem) -> tuple[Any, Judgement]:
-        ((_, answer),) = problem.answers(candidate, "forward")
-        if isinstance(answer, Exception):
-            return answer, Judgement(np.inf, f"{type(answer).__name__}: {answer}")
-        return answer, judge(answer, problem.expectations(["forward"])["forward"])
+    def ask(problem: Problem) -> Answered:
+        expected = problem.expectations(["forward"], algorithm)
+        answers = [(a, j) for _, a, j in judged(problem, candidate, expected, "forward")]
+        return next((answered for answered in answers if answered[1].fault is not None), answers[0])
 
-    drawn = draw_problems(examples, seed, dtypes, values=values, fixed=fixed)
-    failing = next((problem for problem in drawn if judged(problem)[1].fault is not None), None)
-    if failing is None:
+    asked = draw_problems(
+        examples, seed, dtypes, values=values, fixed=fixed, arrangements=arrangements,
+        layouts=CHANNELS_FIRST, batches=NON_EMPTY_BATCHES,
+    )  # fmt: skip
+    if not fixed and "integers" in values:
+        asked.append(identity(dtypes[0]))
+    if networks:
+        asked += layer_problems(dtypes[0], values, seed, fixed)
+    for problem in asked:
+        answered = ask(problem)
+        if answered[1].fault is not None:
+            break
+    else:
         return
-    until = time.monotonic() + SHRINK_SECONDS
-    small = smallest(
-        failing,
-        lambda problem: judged(problem)[1].fault is not None,
-        tries=SHRINK_TRIES,
-        seed=seed,
-        enough=lambda: time.monotonic() > until,
-        fixed=fixed,
-    )
-    answer, judgement = judged(small)
-    raise AssertionError(_words(candidate.name, small, answer, judgement)) from (
-        answer if isinstance(answer, Exception) else None
-    )
+    found = reduced(problem, answered, ask, seed=seed, seconds=SHRINK_SECONDS, fixed=fixed, values=values)
+    cause = found.answer if isinstance(found.answer, Exception) else None
+    raise AssertionError(_words(candidate.name, found)) from cause
 
 
-def _words(name: str, problem: Problem, answer: Any, judgement: Judgement) -> str:
+def _words(name: str, found: Finding) -> str:
     """The problem as Python text, channels first, the answer, and what is right."""
-    g = problem.geometry.with_layout(channels_last=False)
-    x = np.moveaxis(problem.x, -1, 1) if problem.spec.channels_last else problem.x
+    problem, answer = found.problem, found.answer
+    g = problem.geometry
     right = problem.expectations(["forward"])["forward"].value
-    if problem.spec.channels_last:
-        right = np.moveaxis(right, -1, 1)
-        answer = np.moveaxis(answer, -1, 1) if np.ndim(answer) == right.ndim else answer
     called = f"{name}(x, w, bias, stride={g.stride}, padding={g.pads}, dilation={g.dilation}, groups={g.groups})"
     gives = "raises" if isinstance(answer, Exception) else f"gives {_shown(answer)}"
+    arranged = ARRANGEMENTS[problem.arrangement]
+    views = [f"    {a} = {arranged.format(a)}" for a in ("x", "w") if problem.arrangement != "contiguous"]
+    says = "loses precision" if found.judgement.imprecise else "is no cross-correlation"
+    with np.errstate(over="ignore"):
+        rounded = right.astype(problem.dtype)
     return "\n".join(
         [
-            f"{name} is no cross-correlation. The smallest problem found that shows it:",
-            f"    x = {_shown(x)}",
+            f"{name} {says}. The smallest problem found that shows it:",
+            *(["    import ml_dtypes"] if problem.dtype == "bfloat16" else []),
+            f"    x = {_shown(problem.x)}",
             f"    w = {_shown(problem.w)}",
             f"    bias = {None if problem.bias is None else _shown(problem.bias)}",
+            *views,
             f"    {called}",
             f"{gives}",
-            f"but right is {_shown(right.astype(x.dtype))}",
-            str(judgement.fault),
+            f"but right is {_shown(rounded)}",
+            found.fault,
         ]
     )
 
@@ -131,5 +183,12 @@ def _shown(array: Any) -> str:
     array = np.asarray(array)
     if array.size > SHOWN_VALUES:
         return f"an array of shape {array.shape}, {array.dtype.name}"
+    if not array.size:
+        return f"np.zeros({array.shape}, {_dtype(array)})"
     values = np.array2string(array, separator=", ", floatmode="unique", max_line_width=10**6).replace("\n", "")
-    return f"np.array({values}, '{array.dtype.name}')"
+    values = values.replace("nan", "np.nan").replace("inf", "np.inf")
+    return f"np.array({values}, {_dtype(array)})"
+
+
+def _dtype(array: Any) -> str:
+    return "ml_dtypes.bfloat16" if array.dtype.name == "bfloat16" else repr(array.dtype.name)

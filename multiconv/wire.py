@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from multiconv import memory
 from multiconv.dtypes import dtype_named
 
 INLINE = 64 * 1024
@@ -81,8 +82,15 @@ class Wire:
         self.connection = connection
         self.mine, self.theirs = Arena(mine), Arena(theirs)
 
-    def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> None:
+    def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = (), *, as_they_lie: bool = False) -> None:
         """Send a header and arrays, of which some may be None.
+
+        Parameters
+        ----------
+        header : dict
+        arrays : sequence of array or None
+        as_they_lie : bool
+            Whether arrays keep their strides and alignment and stay read-only. By default they arrive in C order.
 
         Raises
         ------
@@ -100,6 +108,8 @@ class Wire:
             if array.dtype.hasobject:
                 raise TypeError(f"an array of {array.dtype} can't be sent: its elements are Python objects")
             entry: dict[str, Any] = {"dtype": _name(array.dtype), "shape": array.shape}
+            if as_they_lie and not memory.is_plain(array):
+                entry |= memory.described(array)
             if array.nbytes <= INLINE:
                 entry["inline"] = inline_end
                 inline.append(array.tobytes())
@@ -110,9 +120,9 @@ class Wire:
                 arena_end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
             entries.append(entry)
         if shared:
-            memory = self.mine.grow(arena_end)
+            arena = self.mine.grow(arena_end)
             for start, array in shared:
-                np.ndarray(array.shape, array.dtype, memory, start)[...] = array
+                np.ndarray(array.shape, array.dtype, arena, start)[...] = array
         text = json.dumps({**header, "arrays": entries, "arena": arena_end}).encode()
         self.connection.send_bytes(b"".join((LENGTH.pack(len(text)), text, *inline)))
 
@@ -135,11 +145,9 @@ class Wire:
         try:
             (length,) = LENGTH.unpack_from(frame)
             header = json.loads(frame[LENGTH.size : LENGTH.size + length])
-            memory = self.theirs.map(header["arena"]) if header["arena"] else None
+            arena = self.theirs.map(header["arena"]) if header["arena"] else None
             start = LENGTH.size + length
-            return header, [
-                None if entry is None else _array(entry, frame, start, memory) for entry in header["arrays"]
-            ]
+            return header, [None if entry is None else _array(entry, frame, start, arena) for entry in header["arrays"]]
         except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise Garbled(f"{type(error).__name__}: {error}; it begins {frame[:60]!r}") from error
 
@@ -155,13 +163,17 @@ def _name(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.kind == "V" else dtype.str
 
 
-def _array(entry: dict[str, Any], frame: bytes, start: int, memory: mmap.mmap | None) -> Host:
+def _array(entry: dict[str, Any], frame: bytes, start: int, arena: mmap.mmap | None) -> Host:
     shape, dtype = tuple(entry["shape"]), dtype_named(entry["dtype"])
     if any(n < 0 for n in shape):
         raise ValueError(f"no array has the shape {shape}")
     # Unlike numpy.ndarray, frombuffer looks whether the bytes are there, and that they are no pointers.
     if "inline" in entry:
-        return np.frombuffer(frame, dtype, prod(shape), start + entry["inline"]).reshape(shape).copy()
-    if memory is None:
+        array = np.frombuffer(frame, dtype, prod(shape), start + entry["inline"]).reshape(shape)
+    elif arena is None:
         raise ValueError("it has an array in an arena of no size")
-    return np.frombuffer(memory, dtype, prod(shape), entry["arena"]).reshape(shape)
+    else:
+        array = np.frombuffer(arena, dtype, prod(shape), entry["arena"]).reshape(shape)
+    if "strides" in entry:
+        return memory.placed(array, entry)
+    return array.copy() if "inline" in entry else array

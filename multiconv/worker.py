@@ -107,7 +107,7 @@ class Worker:
             self.ready()
             try:
                 dropped = [self.dropped.pop() for _ in range(len(self.dropped))]
-                self._wire.send({**header, "drop": dropped}, arrays)
+                self._wire.send({**header, "drop": dropped}, arrays, as_they_lie=True)
                 answer, results = self._receive(self.timeout)
                 if "value" not in answer and "error" not in answer:
                     raise Garbled(f"it has neither a value nor an error: {answer}")
@@ -307,6 +307,8 @@ class RemoteBackend(HostBackend):
         self.name = worker.name
         self.python = worker.python
         self.dtypes = tuple(worker.hello["dtypes"])
+        self.compiles = bool(worker.hello["compiles"])
+        self.multiplies_zeros = bool(worker.hello["multiplies_zeros"])
 
     def __repr__(self) -> str:
         return f"<multiconv backend {self.name} {self.version}, in a worker: {self.python}>"

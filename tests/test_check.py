@@ -13,7 +13,7 @@ from multiconv.backends.numpy import NumpyBackend
 
 import multiconv as mc
 from multiconv import d2l
-from multiconv.check import CRASHES, BookExample, Report, _Run, check
+from multiconv.check import CRASHES, BookExample, Draws, Report, _Run, check
 from multiconv.drawing import draw_problems
 from multiconv.problem import Problem, judge
 from multiconv.spec import Geometry
@@ -57,7 +57,7 @@ class Crashes(Lent):
 
 def run(backend: Any, problems: list[Problem]) -> Any:
     """What the check says of a backend in this process."""
-    run = _Run(backend.name, [backend], 0, lambda *_: None)
+    run = _Run(backend.name, [backend], Draws(), lambda *_: None)
     for number, problem in enumerate(problems):
         run.put(number, problem, problem.expectations())
     run.conclude()
@@ -69,7 +69,7 @@ def test_all_five_agree_with_the_oracle_in_every_problem() -> None:
     assert report.agrees
     assert [(b.name, b.verdict, b.disagreements) for b in report.backends] == [(name, "agrees", []) for name in FIVE]
     for b in report.backends:
-        assert b.problems == 2 * len(d2l.EXAMPLES) + 51 + 27 + 40
+        assert b.problems == 2 * len(d2l.EXAMPLES) + 1 + 51 + 27 + 40
         assert b.exact == b.integer_problems > 51
         assert 0 < b.worst_bound_ratio <= 1
 
@@ -126,7 +126,7 @@ def test_a_backend_that_is_not_named_may_be_missing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MULTICONV_HOME", str(tmp_path))
     monkeypatch.delenv("MULTICONV_MXNET_PYTHON", raising=False)
     monkeypatch.setattr("multiconv.registry.names", lambda: ["numpy", "mxnet"])
-    monkeypatch.setattr("multiconv.check._cases", lambda *_, **options: [])
+    monkeypatch.setattr("multiconv.check._cases", lambda *_: [])
     report = check(examples=0)
     assert [b.name for b in report.backends] == ["numpy"]
     assert [m["install"] for m in report.missing] == ["multiconv env create mxnet"]

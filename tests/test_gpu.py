@@ -66,5 +66,5 @@ def test_operands_rounded_to_tf32_raise_the_alarm_on_any_machine() -> None:
     expected = LONG_SUM.expectations(["forward"])["forward"]
     answer = F.conv2d(*(torch.from_numpy(tf32(a)) for a in (LONG_SUM.x, LONG_SUM.w)), padding=1).numpy()
     judgement = judge(answer, expected)
-    assert judgement.fault is None
+    assert judgement.ratio <= 1
     assert judgement.imprecise

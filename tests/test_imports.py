@@ -30,6 +30,7 @@ SENT = [
         "algorithms",
         "backend",
         "wire",
+        "memory",
         "serve",
     ),
     "registry",

@@ -380,9 +380,9 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 
 def found(mutant: Mutant, problem: Problem) -> set[str]:
-    """The directions in which the oracle finds a mutant wrong on a problem."""
+    """The directions in which the oracle finds a mutant wrong on a problem that is asked once."""
     with np.errstate(all="ignore"):
-        return set(wrong_directions(mutant, problem, problem.expectations()))
+        return set(wrong_directions(mutant, problem, problem.expectations(), again=False))
 
 
 def test_each_subtle_mutant_has_a_witness() -> None:

@@ -107,6 +107,66 @@ def test_an_array_that_is_not_contiguous_arrives_in_c_order(line, view, size):
     assert got.flags.c_contiguous
 
 
+# ---- As they lie
+
+VIEWS = {
+    "transposed": lambda a: a.T,
+    "strided": lambda a: a[::-1, ::2],
+    "sliced": lambda a: a[:, None, 3:],
+    "read-only": lambda a: np.broadcast_to(a, a.shape),
+    "repeated": lambda a: np.broadcast_to(a[0], a.shape),
+    "Fortran order": np.asfortranarray,
+    "unaligned": lambda a: np.frombuffer(b"-" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", ">f8"])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("size", [10, 400])
+def test_a_view_keeps_its_strides_its_alignment_and_whether_it_may_be_written(ends, view, size, dtype):
+    sent = view(numbers((size, size), dtype))
+    ends[0].send({}, [sent, None, sent], as_they_lie=True)
+    _, (got, nothing, again) = ends[1].receive()
+    assert nothing is None
+    for array in (got, again):
+        assert same(sent, array)
+        assert array.strides == sent.strides
+        assert array.ctypes.data % 64 == sent.ctypes.data % 64
+        assert array.flags.aligned == sent.flags.aligned
+        assert array.flags.writeable == sent.flags.writeable
+    assert not np.may_share_memory(got, again)
+
+
+@pytest.mark.parametrize("size", [10, 400])
+def test_by_default_a_view_arrives_in_c_order_aligned_and_writable(ends, size):
+    for view in VIEWS.values():
+        sent = view(numbers((size, size), "float32"))
+        ends[0].send({}, [sent])
+        _, (got,) = ends[1].receive()
+        assert same(sent, got)
+        assert got.flags.c_contiguous
+        assert got.flags.aligned
+        assert got.flags.writeable
+
+
+@pytest.mark.parametrize("size", [10, 400])
+def test_a_plain_array_is_sent_without_a_description(ends, size):
+    """So that a large one needs no copy at the other end."""
+    ends[0].send({}, [numbers((size, size), "float32")], as_they_lie=True)
+    header, (got,) = ends[1].receive()
+    assert set(header["arrays"][0]) == {"dtype", "shape", "inline" if size == 10 else "arena"}
+    assert got.flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0, 2), (1,), (1, 1)])
+def test_an_empty_or_single_view_can_be_sent_as_it_lies(ends, shape):
+    sent = np.broadcast_to(numbers(shape, "float32"), shape)
+    ends[0].send({}, [sent], as_they_lie=True)
+    _, (got,) = ends[1].receive()
+    assert same(sent, got)
+    assert not got.flags.writeable
+
+
 def test_large_arrays_do_not_overlap_in_the_arena_and_each_begins_aligned(line):
     sent = [numbers((INLINE + odd,), "uint8") for odd in (1, 63, 64, 65)]
     _, got = line({}, sent)
@@ -198,6 +258,16 @@ GARBAGE = {
     "a shape past any integer": entry(shape=[2**80]),
     "a shape of text": entry(shape="ab"),
     "an unknown dtype": entry(dtype="<q9"),
+    "strides of another number": entry(strides=[4, 4], offset=0, writeable=True),
+    "strides of text": entry(strides="ab", offset=0, writeable=True),
+    "strides that are none": entry(strides=None, offset=0, writeable=True),
+    "strides past any integer": entry(strides=[2**80], offset=0, writeable=True),
+    "strides past any memory": entry(strides=[2**60], offset=0, writeable=True),
+    "strides below any memory": entry(strides=[-(2**60)], offset=0, writeable=True),
+    "strides that are no integers": entry(strides=[4.5], offset=0, writeable=True),
+    "strides without an offset": entry(strides=[4], writeable=True),
+    "an offset of text": entry(strides=[4], offset="0", writeable=True),
+    "strides and nothing of writing": entry(strides=[4], offset=0),
     "a dtype of Python objects": entry(dtype="|O", shape=[1]),
     "a dtype with Python objects in it": entry(dtype="O,O", shape=[0]),
 }

@@ -13,7 +13,7 @@ from multiconv.backends.numpy import NumpyBackend
 
 from multiconv import oracle
 from multiconv.check import Case
-from multiconv.problem import Expected, judge
+from multiconv.problem import Expected, Problem, judge, judged
 from multiconv.spec import ConvSpec, Geometry, Padding
 
 Host = npt.NDArray[Any]
@@ -165,8 +165,17 @@ def mutant(says: str, *directions: str) -> Callable[[Wrong], Wrong]:
     return enter
 
 
-def wrong_directions(backend: NumpyBackend, case: Case, expected: dict[str, Expected]) -> Iterator[str]:
-    """The directions in which a backend's answers to a case are not what they should be."""
+def wrong_directions(
+    backend: NumpyBackend, case: Case, expected: dict[str, Expected], *, again: bool = True
+) -> Iterator[str]:
+    """The directions in which a backend's answers to a case are not what they should be.
+
+    With `again`, the forward direction is asked more than once, as the check does.
+    """
+    if isinstance(case, Problem):
+        answers = judged(case, backend, expected, again=again)
+        yield from (direction for direction, _, judgement in answers if judgement.fault is not None)
+        return
     for direction, answer in case.answers(backend):
         if isinstance(answer, Exception) or judge(answer, expected[direction]).fault is not None:
             yield direction
