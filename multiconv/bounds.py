@@ -35,7 +35,7 @@ References
 
 from __future__ import annotations
 
-from math import inf, log2, prod, sqrt
+from math import expm1, inf, log1p, log2, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -342,7 +342,8 @@ def fft_constant(size: tuple[int, ...], channels: int, dtype: npt.DTypeLike) -> 
     stages = log2(length)
     eta = u + gamma(4, u) * (sqrt(2) + u)
     transform = stages * eta / (1 - stages * eta)
-    total = (1 + transform) ** 3 * (1 + sqrt(2) * gamma(2, u)) * (1 + gamma(channels, u)) - 1
+    # The product less 1, by logarithms: in float64 its terms are about as small as the rounding of 1.
+    total = expm1(3 * log1p(transform) + log1p(sqrt(2) * gamma(2, u)) + log1p(gamma(channels, u)))
     return sqrt(length) * total / u
 
 

@@ -499,6 +499,7 @@ def test_the_constant_of_winograds_smallest_algorithm(ndim, channels, c):
     ],
 )
 def test_the_constant_of_the_fft_to_first_order(size, channels, c):
+    assert bounds.fft_constant(size, channels, "float64") == pytest.approx(c, rel=1e-12)
     assert bounds.fft_constant(size, channels, "float32") == pytest.approx(c, rel=1e-4)
 
 
