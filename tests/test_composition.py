@@ -430,6 +430,8 @@ def test_the_numpy_backend_has_no_arrays_but_numpys() -> None:
         ("corr2d", (0, 3), (1, 2), "X is empty: its shape is (0, 3)"),
         ("corr2d", (3, 3), (2, 0), "K is empty: its shape is (2, 0)"),
         ("corr2d", (3, 3), (4, 1), "the kernel is larger than the input: K has the shape (4, 1), X (3, 3)"),
+        ("corr2d", (3, 5), (4, 1), "the kernel is larger than the input: K has the shape (4, 1), X (3, 5)"),
+        ("corr2d", (5, 3), (1, 4), "the kernel is larger than the input: K has the shape (1, 4), X (5, 3)"),
         ("corr2d", (3, 3), (1, 4), "the kernel is larger than the input: K has the shape (1, 4), X (3, 3)"),
         ("corr2d_multi_in", (3, 3), (2, 2), "X must have 3 axes, but its shape is (3, 3)"),
         ("corr2d_multi_in", (2, 3, 3), (2, 2), "K must have 3 axes, but its shape is (2, 2)"),

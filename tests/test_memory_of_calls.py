@@ -70,6 +70,9 @@ OF_ARRAYS: dict[str, tuple[Call, Call]] = {
         {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)},
         {"stride": (True, 1), "padding": (0, 0), "dilation": (1, 1)},
     ),
+    "a bool in the padding": ({"padding": (0, 0)}, {"padding": (0, False)}),
+    "a bool in the dilation": ({"dilation": (1, 1)}, {"dilation": (1, True)}),
+    "a float for the groups": ({"groups": np.int64(1)}, {"groups": 1.0}),
     "bools for all numbers": ({}, {"stride": True, "padding": False, "dilation": True, "groups": True}),
     "a bool for the groups": ({"groups": 1}, {"groups": True}),
     "a bool for the dilation": ({"dilation": 1}, {"dilation": True}),
@@ -118,6 +121,10 @@ OF_TRANSPOSED: dict[str, tuple[Call, Call]] = {
     "the class of the bias": ({"bias": X_BIAS}, {"bias": masked(X_BIAS)}),
     "the output padding": ({"stride": 2}, {"stride": 2, "output_padding": 1}),
     "a bool for the output padding": ({"stride": 2, "output_padding": 1}, {"stride": 2, "output_padding": True}),
+    "a bool in the output padding": (
+        {"stride": 2, "output_padding": (0, 1)},
+        {"stride": 2, "output_padding": (False, 1)},
+    ),
     "the output padding of one axis": (
         {"stride": 2, "output_padding": (0, 1)},
         {"stride": 2, "output_padding": (1, 0)},
