@@ -273,6 +273,36 @@ def test_sums_that_int64_might_not_hold_are_pythons(pixels, tap, bias, right, dt
 
 
 @pytest.mark.parametrize(
+    ("product", "dtype", "sums"),
+    [(2**60, "int64", 7 * 2**60), (2**60, "object", 8 * 2**60), (2**59, "object", 16 * 2**59)],
+)
+def test_sums_of_gradients_that_int64_might_not_hold_are_pythons(product, dtype, sums):
+    """Of as many equal products as one, whatever the channels: those of the outputs, the images and the pixels."""
+    terms = sums // product
+
+    def came(result):
+        return result.dtype, {int(number) for number in result.flat}
+
+    one = np.ones((), "int64")
+    dy, w = np.full((1, terms, 1), product), np.broadcast_to(one, (terms, 1, 1))
+    assert came(oracle.input_gradient(dy, w, ConvSpec().resolve((1, 1, 1), w.shape))) == (dtype, {sums})
+    assert came(oracle.conv_transpose(dy, w, None, ConvSpec().resolve((1, 1, 1), w.shape))) == (dtype, {sums})
+    for batch, size in ((terms, 1), (1, terms)):
+        x, dy = np.broadcast_to(one, (batch, 1, size)), np.full((batch, 3, size), product)
+        g = ConvSpec().resolve(x.shape, (3, 1, 1))
+        assert came(oracle.kernel_gradient(x, dy, g)) == (dtype, {sums})
+        assert came(oracle.bias_gradient(dy)) == (dtype, {sums})
+
+
+@pytest.mark.parametrize(("product", "dtype"), [(2**60, "object"), (2**59, "int64")])
+def test_the_products_of_a_gradient_are_those_of_all_pixels_of_all_images(product, dtype):
+    x, dy = np.ones((3, 1, 3), "int64"), np.full((3, 2, 3), product)
+    g = ConvSpec().resolve(x.shape, (2, 1, 1))
+    for result in (oracle.kernel_gradient(x, dy, g), oracle.bias_gradient(dy)):
+        assert (result.dtype, result.ravel().tolist()) == (dtype, [9 * product] * 2)
+
+
+@pytest.mark.parametrize(
     ("array", "dtype"),
     [
         (np.int8([-128]), "int64"),
