@@ -127,7 +127,7 @@ def _ints(least: int, most: int) -> Integers:
 _EVEN = {"kernel": st.sampled_from([2, 4]), "stride": st.just(1), "dilation": st.just(1)}
 _ASYMMETRIC = st.sampled_from([(0, 1), (1, 0), (2, 1), (0, 3)])
 
-SITUATIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+SITUATIONS: dict[str, dict[str, Any]] = {
     "anything": {},
     "one row": {"batch": st.just(1), "out_group": _ints(2, 3)},
     "many rows": {"batch": st.sampled_from([16, 17]), "extra": st.just(3)},
@@ -194,11 +194,24 @@ SITUATIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "ndim": st.just(2),
         "groups": st.just(1),
         "in_group": st.sampled_from([4, 8, 16]),
-        "out_group": st.sampled_from([3, 4, 8]),
-        "kernel": _ints(2, 3),
+        "out_group": st.just(8),
+        "kernel": (st.just(1), _ints(2, 3)),
         "stride": st.just(1),
         "dilation": st.just(1),
-        "pads": st.sampled_from([(3, 0), (4, 0)]),
+        "pads": (st.sampled_from([(0, 0), (1, 1), (3, 0)]), st.sampled_from([(3, 0), (4, 0)])),
+        "extra": _ints(3, 8),
+        "dtype": st.just(0),
+    },
+    "padding beyond the kernel before, on both axes": {
+        "ndim": st.just(2),
+        "groups": st.just(1),
+        "in_group": st.sampled_from([4, 8, 16]),
+        "out_group": st.just(8),
+        "kernel": st.just(2),
+        "stride": st.just(1),
+        "dilation": st.just(1),
+        "pads": st.sampled_from([(3, 0), (2, 0)]),
+        "extra": _ints(3, 8),
         "dtype": st.just(0),
     },
     "padding beyond the kernel after": {"kernel": _ints(1, 3), "pads": st.sampled_from([(0, 3), (0, 4), (1, 5)])},
@@ -211,25 +224,25 @@ SITUATIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "one output, pixels left over": {
         "ndim": st.just(2),
-        "batch": st.just(2),
-        "groups": st.sampled_from([1, 3]),
+        "batch": st.sampled_from([2, 3]),
+        "groups": st.just(1),
         "in_group": st.just(1),
-        "kernel": st.just(2),
-        "stride": st.just(3),
+        "kernel": (_ints(1, 3), _ints(2, 3)),
+        "stride": (st.just(1), st.just(3)),
         "dilation": st.just(1),
         "padding": st.just(0),
-        "extra": _ints(1, 2),
+        "extra": (_ints(1, 3), _ints(1, 2)),
         "dtype": st.just(0),
     },
     "one output of three axes, pixels left over": {
         "ndim": st.just(3),
         "groups": st.sampled_from([1, 3]),
         "in_group": st.just(1),
-        "kernel": _ints(1, 2),
-        "stride": st.just(3),
+        "kernel": (_ints(1, 2), _ints(1, 3), _ints(2, 3)),
+        "stride": (st.just(3), st.just(1), st.just(3)),
         "dilation": st.just(1),
         "padding": st.just(0),
-        "extra": _ints(1, 2),
+        "extra": (_ints(1, 2), _ints(1, 3), _ints(1, 2)),
         "dtype": st.just(0),
     },
     "one axis": {"ndim": st.just(1), "kernel": _ints(2, 4)},
@@ -238,7 +251,7 @@ SITUATIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }
 """By name, what is drawn otherwise than usual: `batch`, `ndim`, `groups`, `padding`, `layout`, the channels `in_group`
 and `out_group`, along each axis `kernel`, `stride`, `dilation`, `pads` and the pixels `extra` to the fewest, and the
-number `dtype` of a dtype."""
+number `dtype` of a dtype. A tuple has a strategy for each axis."""
 
 
 @st.composite
@@ -267,7 +280,8 @@ def specs(
     def along_axes(what: str, usual: st.SearchStrategy[Any]) -> Any:
         if what in fixed:
             return fixed[what] if isinstance(fixed[what], tuple) else (fixed[what],) * ndim
-        return draw(st.tuples(*[special.get(what, usual)] * ndim))
+        each = special.get(what, usual)
+        return draw(st.tuples(*(each if isinstance(each, tuple) else [each] * ndim)))
 
     ndim = some("ndim", st.sampled_from([2, 2, 1, 3]))
     kernel = along_axes("kernel", _ints(1, 4 if ndim < 3 else 3))
