@@ -226,7 +226,8 @@ def test_no_sum_has_more_terms_than_contraction_says(drawn, biased):
 def test_contraction_is_reached_where_the_input_is_large_enough():
     g = ConvSpec(groups=2).resolve((3, 4, 7, 7), (6, 2, 3, 2))
     assert oracle.contraction("forward", g) == 2 * 6
-    assert oracle.contraction("input gradient", g) == 3 * 6
+    assert oracle.contraction("input gradient", g) == oracle.contraction("conv_transpose", g) == 3 * 6
+    assert oracle.contraction("convolve", g) == oracle.contraction("layer", g) == 2 * 6
     assert oracle.contraction("kernel gradient", g) == 3 * 5 * 6
 
 
@@ -270,6 +271,29 @@ def test_sums_that_int64_might_not_hold_are_pythons(pixels, tap, bias, right, dt
     x, w = np.array([[pixels]]), np.array([[[tap, tap]]])
     result = oracle.cross_correlate(x, w, np.array([bias]), ConvSpec().resolve(x.shape, w.shape))
     assert (result.dtype, result.tolist()) == (dtype, [[[right]]])
+
+
+@pytest.mark.parametrize(
+    ("pixel", "tap", "bias", "dtype"),
+    [
+        (2**63 - 1, 1, None, "int64"),
+        (2**63 - 1, 1, 0, "int64"),
+        (2**63 - 1, 1, 1, "object"),
+        (-(2**63) + 1, 1, -1, "object"),
+        (2**62, 2, None, "object"),
+        (2**62, 1, None, "int64"),
+    ],
+)
+def test_one_product_is_held_by_int64_up_to_its_largest_number(pixel, tap, bias, dtype):
+    x, w = np.array([[[pixel]]]), np.array([[[tap]]])
+    biases = None if bias is None else np.array([bias])
+    result = oracle.cross_correlate(x, w, biases, ConvSpec().resolve(x.shape, w.shape))
+    assert (result.dtype, result.tolist()) == (dtype, [[[pixel * tap + (bias or 0)]]])
+
+
+def test_zero_times_an_integer_past_int64_is_zero():
+    x, w = oracle.widen(np.uint64([[[2**63]]])), oracle.widen(np.int64([[[0]]]))
+    assert oracle.cross_correlate(x, w, None, ConvSpec().resolve(x.shape, w.shape)).tolist() == [[[0]]]
 
 
 @pytest.mark.parametrize(
