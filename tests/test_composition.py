@@ -503,3 +503,10 @@ def test_a_layer_is_refused_before_it_has_an_input(options: dict[str, Any], shap
     backend = Framework()
     assert refused(lambda: backend.layer(np.ones(shape, "float32"), **options)) == words
     assert backend.weights == []
+
+
+def test_a_backend_promises_nothing_that_it_does_not_state() -> None:
+    of_backend = mc.Backend
+    assert (of_backend.layouts, of_backend.kernel_layout) == (("channels_first",), "OIHW")
+    promises = ("empty_batch", "strided", "compiles", "multiplies_zeros")
+    assert [getattr(of_backend, name) for name in promises] == [False] * 4

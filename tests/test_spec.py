@@ -281,6 +281,13 @@ def test_what_is_within_reach_sees_the_same_pixels(axes, factor):
     assert near.output_padding == g.output_padding
 
 
+def test_within_reach_only_what_has_an_effect_is_left_of_stride_and_dilation():
+    spec = ConvSpec(stride=(9, 3, 2), padding=(0, 1, 0), dilation=(5, 2, 7))
+    g = spec.resolve((1, 1, 4, 5, 9), (1, 1, 1, 3, 2)).within_reach()
+    assert g.padded == (4, 7, 9)
+    assert (g.stride, g.dilation) == ((4, 3, 2), (1, 2, 7))
+
+
 def test_a_geometry_has_its_channels_first_unless_it_says_otherwise():
     g = ConvSpec().resolve((2, 3, 5), (4, 3, 2))
     settled = {name: value for name, value in vars(g).items() if name in Geometry.__match_args__}
