@@ -22,7 +22,7 @@ import gc
 import hashlib
 import importlib
 import importlib.abc
-import importlib.machinery
+import importlib.util
 import json
 import os
 import pickle
@@ -262,7 +262,7 @@ class _FromMemory(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The module's, if it is the one."""
-        return importlib.machinery.ModuleSpec(name, self, origin=self.path) if name == self.name else None
+        return importlib.util.spec_from_file_location(name, self.path, loader=self) if name == self.name else None
 
     def get_filename(self, name: str) -> str:
         """Where the file lies that is not read."""
