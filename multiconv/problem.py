@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,8 @@ DIRECTIONS = (
 )
 
 
-class Leave(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Leave:
     """Where an answer that is not finite is within rounding, element by element, though `Expected.value` is finite.
 
     Attributes
@@ -60,7 +61,8 @@ class Leave(NamedTuple):
         return np.asarray(plus | minus | (self.nan & np.isnan(answer)))
 
 
-class Rounding(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Rounding:
     """What the errors of right answers look like, as `multiconv.precision` has it.
 
     Attributes

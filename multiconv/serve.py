@@ -53,8 +53,9 @@ class Server:
         return {
             "version": self.backend.version,
             "dtypes": self.backend.dtypes,
-            "compiles": self.backend.compiles,
-            "multiplies_zeros": self.backend.multiplies_zeros,
+            # What is served need not be a `Backend`: the benchmark's is not.
+            "compiles": getattr(self.backend, "compiles", False),
+            "multiplies_zeros": getattr(self.backend, "multiplies_zeros", False),
             "python": sys.version.split()[0],
             "numpy": numpy.__version__,
             "pid": os.getpid(),
@@ -92,7 +93,7 @@ class Server:
 
     def _own(self, host: Host) -> Any:
         """An array of the framework, with its axes in the same order in memory where the framework can have that."""
-        if not self.backend.strided or host.flags.c_contiguous:
+        if not getattr(self.backend, "strided", False) or host.flags.c_contiguous:
             return self.backend.asarray(host)
         outermost_first = sorted(range(host.ndim), key=lambda axis: -abs(host.strides[axis]))
         own = self.backend.asarray(host.transpose(outermost_first))
