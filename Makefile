@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants mutate soak bench site clean
+.PHONY: check test test-long lint format mutants mutate scan soak bench site clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -33,7 +33,10 @@ mutate: $(READY)                      ## small changes of the source that no fas
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mutation]"
 	$(BIN)/python benchmarks/mutation.py $(MODULES)
 
-soak: $(READY)                        ## 100,000 drawn problems over the five; goes on where it was broken off
+scan: $(READY)                        ## 100,000 small geometries on each backend, 15,000 on JAX; continues where it stopped
+	$(BIN)/python benchmarks/scan.py
+
+soak: $(READY)                        ## 100,000 drawn problems over the five; continues where it stopped
 	$(BIN)/python benchmarks/soak.py
 
 RESULTS := benchmarks/results

@@ -125,10 +125,9 @@ class TorchBackend(Backend):
         # It misplaces outputs where it strides along an axis of one output.
         apart = max(stride) > 1 and spec.groups == 1 and w.shape[1] == 1
         padding = spec.symmetric_padding(kernel)
-        if padding is not None and any(padding):
-            # Nor do its kernels take pads as large as the kernel, and in bfloat16 kernels larger than the image.
-            beyond = any(p >= e for p, e in zip(padding, extent))
-            padding = None if beyond or apart or w.dtype.name == "bfloat16" else padding
+        # It reads and writes other memory in bfloat16 where the kernel is larger than the image, padding aside.
+        if padding is not None and any(padding) and (apart or w.dtype.name == "bfloat16"):
+            padding = None
         conv: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1],
             w.shape[1] * spec.groups,
@@ -157,8 +156,8 @@ class TorchBackend(Backend):
     def pads_natively(self, g: Geometry) -> bool:
         if not any(map(any, g.pads)):
             return True
-        # oneDNN's kernels read and write elsewhere where a pad is as large as the kernel or the image smaller.
-        fits = all(max(pair) < e <= n for pair, e, n in zip(g.pads, g.extent, g.size))
+        # oneDNN reads and writes other memory in bfloat16 where the kernel is larger than the image.
+        fits = all(e <= n for e, n in zip(g.extent, g.size))
         return fits and g.symmetric and not any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
 
     # ---- Running

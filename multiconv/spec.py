@@ -336,6 +336,8 @@ class Geometry:
         --------
         >>> ConvSpec(stride=2**31 - 1).resolve((1, 1, 5), (1, 1, 2)).within_reach().stride
         (5,)
+        >>> ConvSpec(dilation=3).resolve((1, 1, 5, 5), (1, 1, 2, 1)).within_reach().dilation
+        (3, 1)
         """
         return replace(
             self,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow as tf
+import torch
 from flax import nnx
 
 import multiconv as mc
@@ -22,6 +23,8 @@ from multiconv.problem import Problem, judge
 from multiconv.spec import ConvSpec, Pads, Shape
 
 HALVES = ("float16", "bfloat16")
+MANY_CALLS = 1000
+"""So many that a fault in memory shows, as a crash or as other numbers."""
 
 # Padding that reaches past the kernel before the image but not after it.
 AHEAD = [
@@ -39,6 +42,9 @@ ONE_OUTPUT = [
     pytest.param(ConvSpec((1, 4), (0, 1)), (2, 1, 5, 2), (8, 1, 2, 3), id="one output: padding"),
     pytest.param(ConvSpec((1, 1, 2), ((0, 0), (0, 0), (1, 0))), (2, 1, 1, 2, 2), (1, 1, 1, 1, 2), id="one output: 3-D"),
     pytest.param(ConvSpec((2, 1, 4)), (3, 1, 3, 2, 3), (2, 1, 2, 1, 2), id="one output: 3-D, strides on two axes"),
+    pytest.param(ConvSpec((1, 2), layout="NHWC"), (3, 5, 3, 1), (8, 1, 2, 2), id="one output: three images"),
+    pytest.param(ConvSpec((1, 2), layout="NHWC"), (3, 4, 3, 1), (8, 1, 1, 3), id="one output: three images, all seen"),
+    pytest.param(ConvSpec((1, 4), (0, 1)), (2, 1, 5, 3), (8, 1, 2, 3), id="one output: padding and a pixel over"),
     pytest.param(ConvSpec((1, 2), "same"), (2, 1, 4, 2), (1, 1, 2, 3), id="one output: same"),
 ]
 # Outputs, or a whole tile of them, that see nothing but padding.
@@ -79,6 +85,9 @@ def assert_right(backend: mc.Backend, problem: Problem) -> None:
         pytest.param(
             ConvSpec((1, 4, 3), "same"), (3, 4, 2, 3, 1), (3, 4, 2, 1, 2), id="Keras's Conv3D: same, stride 4"
         ),
+        pytest.param(
+            ConvSpec((1, 2), (0, 1), (1, 2), layout="NHWC"), (2, 1, 1, 8), (1, 8, 1, 1), id="torch crashes: dilated tap"
+        ),
         *AHEAD,
         *ONE_OUTPUT,
         *PADDING_ONLY,
@@ -91,7 +100,7 @@ def test_every_backend_gets_it_right(
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+@pytest.mark.parametrize("name", ["torch", "jax", "tensorflow"])
 @pytest.mark.parametrize(
     ("spec", "x_shape", "w_shape"),
     [
@@ -108,20 +117,28 @@ def test_half_precision_too(
 
 
 @pytest.mark.parametrize(
-    ("spec", "x_shape", "w_shape"),
+    ("name", "direction", "spec", "x_shape", "w_shape", "dtype"),
     [
-        (ConvSpec((1, 2), ((1, 0), (1, 3))), (3, 8, 1, 1), (1, 8, 2, 1)),
-        (ConvSpec(1, ((0, 1), (2, 3))), (1, 2, 2, 1), (8, 2, 3, 1)),
+        # A kernel larger than the image.
+        ("tensorflow", "forward", ConvSpec((1, 2), ((1, 0), (1, 3))), (3, 8, 1, 1), (1, 8, 2, 1), "bfloat16"),
+        ("tensorflow", "forward", ConvSpec(1, ((0, 1), (2, 3))), (1, 2, 2, 1), (8, 2, 3, 1), "bfloat16"),
+        ("torch", "forward", ConvSpec((1, 4), (4, 3)), (2, 2, 1, 1), (16, 1, 3, 1), "bfloat16"),
+        ("torch", "kernel gradient", ConvSpec(2, 1), (2, 16, 1), (32, 16, 3), "bfloat16"),
+        # A kernel of one pixel that strides.
+        ("tensorflow", "kernel gradient", ConvSpec((2, 1)), (3, 8, 12, 8), (5, 8, 1, 1), "float32"),
+        ("tensorflow", "kernel gradient", ConvSpec(2), (3, 8, 12, 8), (5, 8, 1, 1), "float32"),
     ],
 )
-def test_tensorflow_does_not_crash_on_pads_beyond_the_kernel_in_bfloat16(
-    five: dict[str, mc.Backend], spec: ConvSpec, x_shape: Shape, w_shape: Shape
+def test_no_other_memory_is_read_or_written(
+    five: dict[str, mc.Backend], name: str, direction: str, spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str
 ) -> None:
-    problem = integers(spec, x_shape, w_shape, "bfloat16")
-    right = problem.expectations(["forward"])["forward"]
-    for _ in range(300):  # one call rarely crashes
-        ((_, answer),) = problem.answers(five["tensorflow"], "forward")
-        assert judge(answer, right).fault is None
+    problem = integers(spec, x_shape, w_shape, dtype)
+    right = problem.expectations([direction])[direction]
+    for _ in range(MANY_CALLS):
+        answers = dict(
+            problem.answers(five[name], "forward", direction, "convolve")
+        )  # others leave other memory behind
+        assert judge(answers[direction], right).fault is None
 
 
 # ---- Users who differentiate themselves
@@ -210,15 +227,35 @@ def test_gradients_of_keras_layer_are_right_where_it_strides_along_one_output(
     assert judge(dw.numpy().transpose(n + 1, n, *range(n)), expected["kernel gradient"]).fault is None
 
 
-def test_the_kernel_gradient_of_keras_layer_reads_no_other_memory_in_bfloat16(five: dict[str, mc.Backend]) -> None:
-    problem = integers(ConvSpec(3, "same"), (2, 8, 1), (8, 8, 3), "bfloat16")
+@pytest.mark.parametrize(
+    ("spec", "x_shape", "w_shape", "dtype"),
+    [
+        (ConvSpec(3, "same"), (2, 8, 1), (8, 8, 3), "bfloat16"),
+        (ConvSpec((2, 1)), (3, 8, 12, 8), (5, 8, 1, 1), "float32"),
+    ],
+)
+def test_the_kernel_gradient_of_keras_layer_touches_no_other_memory(
+    five: dict[str, mc.Backend], spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str
+) -> None:
+    problem = integers(spec, x_shape, w_shape, dtype)
     layer: Any = five["tensorflow"].layer(problem.w, problem.bias, **problem.options)
     right = problem.expectations(["kernel gradient"])["kernel gradient"]
-    for _ in range(50):  # what lies there may be zeros
+    n = problem.geometry.ndim
+    for _ in range(MANY_CALLS):
         with tf.GradientTape() as tape:
             y = layer(tf.constant(problem.x))
         dw = tape.gradient(y, layer.trainable_weights[0].value, tf.constant(problem.dy))
-        assert judge(dw.numpy().transpose(2, 1, 0), right).fault is None
+        assert judge(dw.numpy().transpose(n + 1, n, *range(n)), right).fault is None
+
+
+def test_the_kernel_gradient_of_torchs_layer_reads_no_other_memory(five: dict[str, mc.Backend]) -> None:
+    problem = integers(ConvSpec(2, 1), (2, 16, 1), (32, 16, 3), "bfloat16")
+    layer: Any = five["torch"].layer(problem.w, problem.bias, **problem.options)
+    x, dy = (five["torch"].asarray(array) for array in (problem.x, problem.dy))
+    right = problem.expectations(["kernel gradient"])["kernel gradient"]
+    for _ in range(MANY_CALLS):
+        (dw,) = torch.autograd.grad(layer(x), [next(layer.parameters())], dy)
+        assert judge(five["torch"].to_numpy(dw), right).fault is None
 
 
 def test_keras_layer_takes_images_of_unknown_size(five: dict[str, mc.Backend]) -> None:
