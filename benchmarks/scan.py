@@ -207,7 +207,8 @@ def scan_chunk(
 
         def consume(name: str, worker: RemoteBackend) -> None:
             while (item := queues[name].get()) is not None:
-                ask(worker, *item, tallies[name])
+                number, problem, directions, expected = item
+                ask(worker, number, problem, directions, expected, tallies[name])
                 progress.advance(tasks[name])
 
         done = [pool.submit(consume, name, worker) for name, worker in zip(each, workers)]
