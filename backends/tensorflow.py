@@ -72,14 +72,16 @@ class TensorflowBackend(Backend):
     def native_cross_correlate(self, g: Geometry) -> Operation:
         conv = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[g.ndim - 1]
         dilation, data_format = (1, *g.dilation, 1), f"N{'DHW'[3 - g.ndim :]}C"
-        # oneDNN misplaces outputs where it strides along an axis of one output: the stride is 1 there. It writes past
-        # its memory in the gradient of a strided kernel of one pixel where pixels are left over: they are cut off.
-        stride = (1, *(1 if o == 1 else s for o, s in zip(g.out, g.stride)), 1)
-        window = (slice(None), *(slice((o - 1) * s + e) for o, s, e in zip(g.out, g.stride, g.extent)))
-        cut = any(g.output_padding) and (max(g.kernel) == 1 or 1 in g.out)
+        # oneDNN misplaces outputs where it strides along an axis of one output, and writes past its memory's end in the
+        # gradient of a kernel of one pixel that strides. So these get the pixels that they see, at stride 1.
+        pointwise, axes = max(g.kernel) == 1, list(zip(g.out, g.extent, g.stride))
+        seen = [slice(None, None, s) if pointwise else slice(e if o == 1 else None) for o, e, s in axes]
+        stride = (1, *(1 if pointwise or o == 1 else s for o, _, s in axes), 1)
+        window = (slice(None), *seen)
+        cut = any(s > 1 and (pointwise or o == 1) for o, _, s in axes)
         padding = [(0, 0), *g.pads, (0, 0)] if any(map(any, g.pads)) else "VALID"
         dilated = max(g.dilation) > 1
-        every_stride = (slice(None), *(slice(None, None, s) for s in g.stride))
+        every_stride = (slice(None), *(slice(None, None, s) for s in stride[1:-1]))
 
         def one_group(x: Array, w: Array) -> Array:
             if dilated and x.dtype != tf.float32:
@@ -125,19 +127,20 @@ class TensorflowBackend(Backend):
         kernel, dtype = w.shape[2:], w.dtype.name
         stride, dilation = spec.each(len(kernel))
         extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-        strided = max(stride) > 1
+        # oneDNN writes past the end of its memory in the gradient of a kernel of one pixel that strides.
+        thinned = max(kernel) == 1 and max(stride) > 1
+        strided = max(stride) > 1 and not thinned
         subsampled = strided and max(dilation) > 1
-        # oneDNN writes past its memory's end in the gradient of a strided kernel of one pixel.
-        pointwise = strided and not subsampled and max(kernel) == 1
-        # It misplaces outputs where it strides along an axis of one output.
+        # oneDNN misplaces outputs where it strides along an axis of one output.
         apart = strided and not subsampled and spec.groups == 1 and w.shape[1] == 1
         # "same" is wrong in 3-D where a stride passes the kernel, and the kernel gradient in bfloat16 with any stride.
         wrong = any(s > k for s, k in zip(stride, kernel)) or (strided and dtype == "bfloat16")
         same = spec.padding in ("same", "same_upper") and not (subsampled or apart or wrong)
+        every_stride = (slice(None), *(slice(None, None, s) for s in stride))
         layer = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[len(kernel) - 1](
             w.shape[0],
             kernel,
-            strides=1 if subsampled else stride,
+            strides=1 if subsampled or thinned else stride,
             padding="same" if same else "valid",
             data_format="channels_last",
             dilation_rate=dilation,
@@ -149,26 +152,22 @@ class TensorflowBackend(Backend):
         layer.build((*[None] * (1 + len(kernel)), w.shape[1] * spec.groups))
         layer.set_weights([w.transpose(*range(2, w.ndim), 1, 0), *([] if bias is None else [bias])])
 
-        def without_pixels_left_over(x: Array) -> Array:
-            """Cut off the pixels at the end that no output of a kernel of one pixel sees."""
-            return x[(slice(None), *(slice((n - 1) // s * s + 1) for n, s in zip(_size(x), stride)))]
-
         def with_two_outputs(x: Array) -> Array:
             """Call the layer with room for a second output along each axis, and cut it off again."""
             if all(n is not None and n >= e + s for n, e, s in zip(x.shape[1:-1], extent, stride)):
                 return layer(x)
-            size = _size(x)
+            size = tf.unstack(tf.shape(x)[1:-1])
             room = [tf.maximum(e + s - n, 0) for n, e, s in zip(size, extent, stride)]
             y = layer(tf.pad(x, [(0, 0), *((0, n) for n in room), (0, 0)]))
             return y[(slice(None), *(slice(tf.maximum(n - e + s, 0) // s) for n, e, s in zip(size, extent, stride)))]
 
         steps: list[Callable[[Array], Array]] = [with_two_outputs if apart else layer]
-        if pointwise:
-            steps.insert(0, without_pixels_left_over)
+        if thinned:
+            steps.insert(0, lambda x: x[every_stride])
         if not same and spec.fixed_pads(kernel) != ((0, 0),) * len(kernel):
             steps.insert(0, lambda x: tf.pad(x, ((0, 0), *spec.pads(tuple(x.shape[1:-1]), kernel), (0, 0))))
         if subsampled:
-            steps.append(lambda y: y[(slice(None), *(slice(None, None, s) for s in stride))])
+            steps.append(lambda y: y[every_stride])
         if not spec.channels_last:
             to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
             steps = [lambda x: tf.transpose(x, to_last), *steps, lambda y: tf.transpose(y, to_first)]
@@ -212,12 +211,6 @@ class TensorflowBackend(Backend):
 
     def devices(self) -> list[str]:
         return [d.name.removeprefix("/device:").lower() for d in tf.config.list_logical_devices()]
-
-
-def _size(x: Array) -> Sequence[Any]:
-    """The spatial size of an image, channels last, also of one whose size is not known when a graph is traced."""
-    size: Sequence[Any] = x.shape[1:-1] if x.shape.is_fully_defined() else tf.unstack(tf.shape(x)[1:-1])
-    return size
 
 
 @lru_cache(maxsize=256)
