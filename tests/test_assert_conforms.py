@@ -186,7 +186,7 @@ def test_a_function_that_ignores_strides_is_shown_with_the_view_that_it_gets_wro
         (lambda x, w, y, call: np.zeros_like(y) if np.isnan(w).any() else y, "is 0.0, but"),
         (
             lambda x, w, y, call: np.nan_to_num(y, posinf=np.finfo(y.dtype).max),
-            r"e\+(38|308), beyond float(32|64), is right",
+            r"(beyond float(32|64),|inf) is right",
         ),
     ],
     ids=["second call", "one call in 20", "alias", "NaN weights", "saturated"],
