@@ -27,11 +27,11 @@ from multiconv.drawing import DTYPES, draw_problems, given_values, identity, pro
 from multiconv.errors import BackendCrashed, BackendTimeout, BackendUnavailable
 from multiconv.memory import ARRANGEMENTS
 from multiconv.network_layers import layer_problem, layer_problems
-from multiconv.problem import DIRECTIONS, Expected, Judgement, Problem, judge, judged
+from multiconv.problem import DIRECTIONS, Expected, Judgement, Problem, first_fault, judge, judged
 from multiconv.scripts import script
 from multiconv.shrinking import Answered, reduced
 from multiconv.spec import ConvSpec
-from multiconv.values import ALL_VALUES, VALUES
+from multiconv.values import ALL_VALUES, values_for
 from multiconv.worker import PATIENT_THREADS, RemoteBackend
 
 EXAMPLES = 200
@@ -274,7 +274,7 @@ def check(
         _close(started)
         raise BackendUnavailable("; ".join(m["reason"] for m in missing))
     if values is None:
-        values = ALL_VALUES if algorithm == "direct" else VALUES
+        values = values_for(algorithm)
     draws = Draws(
         EXAMPLES if examples is None else examples,
         CANDIDATE_EXAMPLES if examples is None else examples,
@@ -545,7 +545,7 @@ class _Run:
                 found = reduced(
                     case,
                     answered,
-                    lambda problem: self._ask(problem, direction),
+                    lambda problem: first_fault(problem, self.workers[0], direction, self.expects[1]),
                     seed=self.draws.seed,
                     seconds=SHRINK_SECONDS,
                     values=self.draws.values,
@@ -556,14 +556,3 @@ class _Run:
         return Disagreement(
             direction, fault, small.describe(), found_in, self.times[direction], str(judgement.symptom), text
         )
-
-    def _ask(self, problem: Problem, direction: str) -> Answered:
-        """The first wrong answer to a problem, or the first if all are right."""
-        algorithm = self.expects[1]
-        expected = problem.expectations([direction], algorithm)
-        answers = [(a, j) for _, a, j in judged(problem, self.workers[0], expected, direction)]
-        return next((answered for answered in answers if answered[1].fault is not None), (answers or [NO_ANSWER])[0])
-
-
-NO_ANSWER: Answered = None, Judgement(0.0)
-"""Of a problem that has no such direction, such as the gradient of a bias where there is none."""

@@ -263,7 +263,7 @@ def settle(row: Row, pick: Picks, fixed: Mapping[str, Any] = NOTHING, *, large: 
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
     padding = fixed["padding"] if "padding" in fixed else _padding(row["padding"], extent, pick)
     channels = _channels(row, pick, fixed)
-    if padding is None or channels is None:
+    if channels is None:
         return None
     groups, in_channels, out_channels = channels
     batch = fixed["batch"] if "batch" in fixed else pick("batch", BATCHES[row["batch"]])
@@ -430,19 +430,16 @@ class Coverage:
         self.levels = [(factor, level) for factor in names for level in names[factor]]
         self.number = {level: number for number, level in enumerate(self.levels)}
         self.of_factor = [[self.number[factor, level] for level in names[factor]] for factor in names]
-        self.open = _possible(tuple(self.levels))
-        self.possible = int(self.open.sum())
-
-    def numbers(self, row: Row) -> list[int]:
-        """Return the numbers of a row's levels, of those that can occur."""
-        return [self.number[level] for level in row.items() if level in self.number]
+        self.can_meet = _can_meet(tuple(self.levels))
+        self.open = self.can_meet.copy()
+        self.possible = int(self.can_meet.sum())
 
     def add(self, row: Row) -> None:
         """Count a problem with these levels.
 
         A batch of zero has no numbers in which another two levels could show anything: only its own pairs count.
         """
-        numbers = sorted(self.numbers(row))
+        numbers = sorted(self.number[level] for level in row.items() if level in self.number)
         empty = self.number.get(EMPTY_BATCH)
         for a, b in combinations(numbers, 2):
             if empty not in numbers or empty in (a, b):
@@ -461,17 +458,14 @@ class Coverage:
 
 
 @cache
-def _possible_of(levels: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
+def _can_meet(levels: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
+    """Which pairs of levels can occur together, by their numbers, the lower one first."""
     possible = np.zeros((len(levels), len(levels)), bool)
     for a, b in combinations(range(len(levels)), 2):
         first, second = levels[a], levels[b]
         apart = first[0] != second[0]
         possible[a, b] = apart and (first, second) not in IMPOSSIBLE and (second, first) not in IMPOSSIBLE
     return possible
-
-
-def _possible(levels: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
-    return _possible_of(levels).copy()
 
 
 TRIES = 24
@@ -546,7 +540,7 @@ def _rows(coverage: Coverage, weights: npt.NDArray[Any], rng: np.random.Generato
             for number in (first[pair], second[pair]):
                 row[factor_of[number]] = number
     a, b = np.triu_indices(rows.shape[1], 1)
-    possible = np.asarray(_possible_of(tuple(coverage.levels))[rows[:, a], rows[:, b]].all(axis=1))
+    possible = np.asarray(coverage.can_meet[rows[:, a], rows[:, b]].all(axis=1))
     adds = coverage.open[rows[:, a], rows[:, b]]
     empty = coverage.number.get(EMPTY_BATCH)
     in_empty = (rows == empty).any(axis=1, keepdims=True)

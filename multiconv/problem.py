@@ -338,6 +338,7 @@ class Problem:
         """
         wide = {name: self._wide(getattr(self, name)) for name in ("x", "w", "dy", "bias", "x_bias")}
         sizes = {name: None if a is None else np.abs(np.where(np.isfinite(a), a, 0)) for name, a in wide.items()}
+        normal = self._without_subnormals(sizes)
         expected: dict[str, Expected] = {}
         for direction in directions:
             if direction == "bias gradient" and self.bias is None:
@@ -346,17 +347,18 @@ class Problem:
                 expected[direction] = expected["forward"]
                 continue
             with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite, or very large
-                expected[direction] = self._expectation(direction, wide, sizes, algorithm)
+                expected[direction] = self._expectation(direction, wide, sizes, normal, algorithm)
         return expected
 
-    def _expectation(self, direction: str, wide: dict[str, Any], sizes: dict[str, Any], algorithm: str) -> Expected:
+    def _expectation(
+        self, direction: str, wide: dict[str, Any], sizes: dict[str, Any], normal: dict[str, Any], algorithm: str
+    ) -> Expected:
         terms, dtype = self._terms(direction), self.dtype
         value, leave = self._value(direction, wide)
         fast = partial(self._fast_bound, direction, algorithm)
         if algorithm == "direct" and self._is_exact(direction, terms, sizes):
             return Expected(value, np.zeros(()), dtype, leave, fast=fast)
         magnitude = self._laid_out(direction, self._sum(direction, **sizes))
-        normal = self._without_subnormals(sizes)
         flushed: Any = 0.0
         if normal is not sizes:
             flushed = magnitude - self._laid_out(direction, self._sum(direction, **normal))
@@ -525,6 +527,37 @@ def _judged(answer: Any, expected: Expected, backend: Backend) -> Judgement:
     if isinstance(answer, Exception):
         return Judgement.of_error(answer)
     return judge(answer, expected, multiplies_zeros=backend.multiplies_zeros)
+
+
+def first_fault(problem: Problem, backend: Backend, direction: str, algorithm: str = "direct") -> tuple[Any, Judgement]:
+    """Put a problem to a backend in one direction, and return the first answer that is wrong, or the first of all.
+
+    Parameters
+    ----------
+    problem : Problem
+    backend : Backend
+    direction : str
+        One of `DIRECTIONS`.
+    algorithm : str
+        As in `Problem.expectations`.
+
+    Returns
+    -------
+    answer : array, Exception or None
+        None where the problem has no such direction, such as the gradient of a bias that it does not have.
+    judgement : Judgement
+
+    Examples
+    --------
+    >>> from multiconv import backend
+    >>> from multiconv.drawing import given_values
+    >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+    >>> first_fault(problem, backend("numpy"), "forward")[1].fault is None
+    True
+    """
+    expected = problem.expectations([direction], algorithm)
+    answers = [(answer, j) for _, answer, j in judged(problem, backend, expected, direction)]
+    return next((a for a in answers if a[1].fault is not None), answers[0] if answers else (None, Judgement(0.0)))
 
 
 def judge(answer: Host, expected: Expected, *, multiplies_zeros: bool = False) -> Judgement:

@@ -20,10 +20,10 @@ from multiconv.fast_bounds import ALGORITHMS
 from multiconv.fixed_options import settled, some_of
 from multiconv.memory import ARRANGEMENTS
 from multiconv.network_layers import layer_problems
-from multiconv.problem import Problem, judged
+from multiconv.problem import Problem, first_fault
 from multiconv.shrinking import Answered, Finding, reduced
 from multiconv.spec import ConvSpec
-from multiconv.values import ALL_VALUES, VALUES
+from multiconv.values import ALL_VALUES, VALUES, values_for
 
 __all__ = [
     "ALL_VALUES",
@@ -122,14 +122,10 @@ def assert_conforms(
     candidate = Candidate(function, takes_views=arrangements is not None)
     arrangements = some_of("arrangements", arrangements or tuple(ARRANGEMENTS), tuple(ARRANGEMENTS))
     some_of("algorithm", (algorithm,), ALGORITHMS)
-    if values is None:
-        values = ALL_VALUES if algorithm == "direct" else VALUES
-    values = some_of("values", values, ALL_VALUES)
+    values = some_of("values", values_for(algorithm) if values is None else values, ALL_VALUES)
 
     def ask(problem: Problem) -> Answered:
-        expected = problem.expectations(["forward"], algorithm)
-        answers = [(a, j) for _, a, j in judged(problem, candidate, expected, "forward")]
-        return next((answered for answered in answers if answered[1].fault is not None), answers[0])
+        return first_fault(problem, candidate, "forward", algorithm)
 
     asked = draw_problems(
         examples, seed, dtypes, values=values, fixed=fixed, arrangements=arrangements,

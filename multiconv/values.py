@@ -85,6 +85,17 @@ def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host
     return np.asarray(drawn).astype(dtype_named(dtype))
 
 
+def values_for(algorithm: str) -> tuple[str, ...]:
+    """Return the kinds of values to judge an algorithm by: fast ones spread what is not finite, and are not asked it.
+
+    Examples
+    --------
+    >>> set(values_for("direct")) - set(values_for("fft")) == {"largest", "nonfinite"}
+    True
+    """
+    return ALL_VALUES if algorithm == "direct" else VALUES
+
+
 def _make_some_nonfinite(drawn: Host, rng: np.random.Generator, seed: int, which: int) -> None:
     drawn[rng.random(drawn.shape) < 0.25] = 0
     # One bit for x, w, dy and the biases. Mostly one alone, as the numbers of the others would hide its own.
