@@ -202,6 +202,18 @@ def test_rare_faults_are_found(spoil: Any, words: str) -> None:
         assert_conforms(conv)
 
 
+def test_a_counterexample_has_values_of_the_kind_that_was_asked() -> None:
+    seen = []
+
+    def off(x: Any, w: Any, bias: Any, **given: Any) -> Any:
+        seen.append(bool((x == np.rint(x)).all()))
+        return right(x, w, bias, **given) + np.ones((), x.dtype)
+
+    with pytest.raises(AssertionError, match="is no cross-correlation"):
+        assert_conforms(off, values=["normal"], networks=False)
+    assert not any(seen)
+
+
 def test_one_buffer_for_all_results_is_found() -> None:
     buffer = np.zeros(2**20, np.uint8)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orders import pairwise, sequential
 
 from multiconv import bounds, oracle
 from multiconv.drawing import draw_problems, given_values, seeded, with_values
@@ -86,20 +87,6 @@ ACCUMULATIONS = [(dtype, dtype) for dtype in FLOATS] + [
     (BFLOAT16, np.dtype("float32")),
     (np.dtype("float32"), np.dtype("float64")),
 ]
-
-
-def sequential(terms):
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
-
-def pairwise(terms):
-    while len(terms) > 1:
-        odd = terms[len(terms) // 2 * 2 :]
-        terms = np.concatenate([terms[: len(terms) // 2 * 2 : 2] + terms[1::2], odd])
-    return terms[0]
 
 
 def blocked(terms):

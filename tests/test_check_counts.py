@@ -196,6 +196,12 @@ def test_a_failure_that_does_not_come_again_is_reported_as_it_was_first_seen(
     )
 
 
+def test_a_failure_is_shrunk_to_values_of_the_kind_that_was_asked(report_on: Callable[..., BackendReport]) -> None:
+    report = report_on(Fake(lambda y, x, w, **o: y if whole(x) else y + np.ones((), y.dtype)), values=("wide",))
+    forward = next(d for d in report.disagreements if d.direction == "forward")
+    assert forward.found_in["values"] == forward.problem["values"] == "wide"
+
+
 # ---- What is asked
 
 

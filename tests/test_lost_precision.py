@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from orders import pairwise, sequential
 
 from multiconv import bounds, oracle, precision
 from multiconv.drawing import given_values, with_values
@@ -41,20 +42,6 @@ def expectation(problem):
 
 
 # ---- What has lost nothing
-
-
-def sequential(terms):
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
-
-def pairwise(terms):
-    while len(terms) > 1:
-        odd = terms[len(terms) // 2 * 2 :]
-        terms = np.concatenate([terms[: len(terms) // 2 * 2 : 2] + terms[1::2], odd])
-    return terms[0]
 
 
 def blocked(terms, size):
