@@ -81,10 +81,10 @@ def print_check(report: check.Report, console: Console) -> None:
     for m in report.missing:
         console.print(Text(f"\n{m['name']} was left out: {m['reason']}"), soft_wrap=True)
     console.print(Text(f"\n{_summary(report)}"), soft_wrap=True)
-    overflowed = [f"{b.name} in {b.overflowed}" for b in report.backends if b.overflowed]
+    overflowed = [f"{b.name} {b.overflowed}" for b in report.backends if b.overflowed]
     if overflowed:
         console.print(
-            Text(f"Sums that overflow on the way, though another order would not: {', '.join(overflowed)} problems."),
+            Text(f"Problems in which a sum overflows in some order of its terms, as it may: {', '.join(overflowed)}."),
             soft_wrap=True,
         )
     console.print(Text(_covered(report)), soft_wrap=True)
