@@ -155,6 +155,15 @@ SITUATIONS: dict[str, dict[str, Any]] = {
         "out_group": st.just(3),
         "extra": st.just(2),
     },
+    "3x3 kernel, an odd number of outputs": {  # the last tile of Winograd's algorithm is not full
+        "ndim": st.just(2),
+        "kernel": st.just(3),
+        "stride": st.just(1),
+        "dilation": st.just(1),
+        "groups": st.just(1),
+        "padding": st.sampled_from([0, 1, "same"]),
+        "extra": st.sampled_from([2, 4, 6]),
+    },
     "even kernel, same": {**_EVEN, "padding": st.sampled_from(["same", "same_upper"])},
     "even kernel, same_lower": {**_EVEN, "padding": st.just("same_lower")},
     "strided, same": {
