@@ -318,13 +318,15 @@ def _start(
     names: list[str], timeout: float, progress: Progress
 ) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
     """The workers of each backend, and what is to be said of those that can't be had."""
-    kept = PATIENT_THREADS | compiled.environment()
 
     def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
         progress(name, 0, 0, "starting")
-        new, environment = (candidate.in_worker, PATIENT_THREADS) if ":" in name else (registry.new_worker, kept)
         try:
-            return [new(name, timeout, environment) for _ in range(WORKERS.get(name.partition("@")[0], 1))]
+            if ":" in name:
+                return [candidate.in_worker(name, timeout, PATIENT_THREADS)]
+            environment = PATIENT_THREADS | compiled.environment(name, registry.locate(name).version)
+            count = WORKERS.get(name.partition("@")[0], 1)
+            return [registry.new_worker(name, timeout, environment) for _ in range(count)]
         except BackendUnavailable as error:
             if ":" in name:
                 return {"name": name, "reason": str(error), "install": None}

@@ -1,6 +1,7 @@
 """What a framework has compiled, kept from one check to the next.
 
-JAX compiles for every shape, which is the greater part of a check's work, and the shapes are the same in each.
+JAX compiles for every shape, and so does Keras where a convolution has groups. That is the greater part of a check's
+work, and the shapes are the same in each.
 """
 
 from __future__ import annotations
@@ -14,30 +15,53 @@ from pathlib import Path
 from multiconv import environments
 
 LARGEST = 200_000_000  # bytes; a check with a new seed adds some three million
-VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+JAX, TENSORFLOW = "JAX_COMPILATION_CACHE_DIR", "TF_XLA_FLAGS"
 
 
-def environment() -> dict[str, str]:
-    """The environment variables that have JAX keep what it compiles, unless the caller's already say where.
+def environment(name: str, version: str | None = None) -> dict[str, str]:
+    """Return the environment variables that have a framework keep what it compiles, unless the caller's say where.
 
-    JAX finds an entry again by the program, its own version and its options, but not by the processor, for which it
-    compiles: a home that several machines share has a folder for each kind.
+    A home that several machines share has a folder for each kind of processor, as what is compiled for one may not run
+    on another. JAX finds an entry by the program, its own version and its options; TensorFlow by the program alone, so
+    it has a folder for each version.
+
+    Parameters
+    ----------
+    name : str
+        A backend's, such as ``"jax"`` or ``"jax@0.4.38"``.
+    version : str, optional
+        The version of its framework. TensorFlow keeps nothing where it is not known.
+
+    Returns
+    -------
+    dict
+        Empty for a framework that compiles nothing.
 
     Examples
     --------
-    >>> environment()["JAX_COMPILATION_CACHE_DIR"]  # doctest: +SKIP
+    >>> environment("jax")["JAX_COMPILATION_CACHE_DIR"]  # doctest: +SKIP
     '/home/ada/.local/share/multiconv/compiled/jax-5f2b10c4'
+    >>> environment("numpy")
+    {}
     """
-    if VARIABLE in os.environ:
-        return {}
-    folder = environments.home() / "compiled" / f"jax-{zlib.crc32(_processor().encode()):08x}"
+    plain = name.partition("@")[0]
+    if plain == "jax" and JAX not in os.environ:
+        return {
+            JAX: str(_folder("jax")),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+    if plain == "tensorflow" and version and TENSORFLOW not in os.environ:
+        return {TENSORFLOW: f"--tf_xla_persistent_cache_directory={_folder(f'tensorflow-{version}')}"}
+    return {}
+
+
+def _folder(framework: str) -> Path:
+    """The folder of a framework on this kind of processor, emptied where it has grown too large."""
+    folder = environments.home() / "compiled" / f"{framework}-{zlib.crc32(_processor().encode()):08x}"
     if _size(folder) > LARGEST:
         shutil.rmtree(folder, ignore_errors=True)
-    return {
-        VARIABLE: str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+    return folder
 
 
 def _processor() -> str:

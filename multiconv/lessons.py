@@ -372,7 +372,7 @@ def _run_backend(
 
 def _run_process(python: Path, request: dict[str, Any], here: Path, timeout: float) -> str | None:
     """Run tabs in a process; how it ended, unless well."""
-    environment = os.environ | PATIENT_THREADS | compiled.environment() | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | PATIENT_THREADS | compiled.environment("jax") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         ran = subprocess.run(
             [str(python), str(RUNNER)], input=json.dumps(request), capture_output=True, text=True,

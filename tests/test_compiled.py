@@ -1,52 +1,76 @@
-"""What JAX has compiled is kept for the next check, within limits."""
+"""What frameworks have compiled is kept for the next check, within limits."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multiconv import compiled, registry
-from multiconv.compiled import VARIABLE
-from multiconv.drawing import draw_problems
+from multiconv.compiled import JAX, TENSORFLOW
+from multiconv.drawing import given_values
+from multiconv.spec import ConvSpec
 
 
 @pytest.fixture(autouse=True)
 def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MULTICONV_HOME", str(tmp_path))
-    monkeypatch.delenv(VARIABLE, raising=False)
+    for variable in (JAX, TENSORFLOW):
+        monkeypatch.delenv(variable, raising=False)
 
 
-def test_jax_compiles_once_for_two_workers(tmp_path: Path) -> None:
-    (problem,) = draw_problems(1, 0, ("float32",))
+def folder(name: str, version: str | None = None) -> Path:
+    (value,) = (v for k, v in compiled.environment(name, version).items() if k in (JAX, TENSORFLOW))
+    return Path(value.removeprefix("--tf_xla_persistent_cache_directory="))
+
+
+@pytest.mark.parametrize(("name", "entries"), [("jax", "*-cache"), ("tensorflow", "*.pb")])
+def test_two_workers_compile_once(name: str, entries: str) -> None:
+    """Keras compiles a convolution with groups."""
+    version = registry.locate(name).version
+    problem = given_values("groups", ConvSpec(groups=2), np.ones((1, 4, 3, 3), "f"), np.ones((2, 2, 2, 2), "f"))
     kept = []
     for _ in range(2):
-        worker = registry.new_worker("jax", 60, compiled.environment())
+        worker = registry.new_worker(name, 60, compiled.environment(name, version))
         assert not any(isinstance(answer, Exception) for _, answer in problem.answers(worker))
         worker.close()
-        kept.append({path.name for path in Path(compiled.environment()[VARIABLE]).glob("*-cache")})
+        kept.append({path: path.stat().st_mtime_ns for path in folder(name, version).glob(entries)})
     assert kept[0]
     assert kept[1] == kept[0]
 
 
-def test_the_callers_own_place_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "/elsewhere")
-    assert compiled.environment() == {}
+@pytest.mark.parametrize(("name", "variable"), [("jax", JAX), ("tensorflow", TENSORFLOW)])
+def test_the_callers_own_place_is_left_alone(name: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "/elsewhere")
+    assert compiled.environment(name, "1.0") == {}
 
 
-def test_another_processor_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = compiled.environment()[VARIABLE]
+@pytest.mark.parametrize("name", ["jax", "tensorflow"])
+def test_another_processor_has_a_folder_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = folder(name, "1.0")
     monkeypatch.setattr(compiled, "_processor", lambda: "flags: avx1024")
-    assert compiled.environment()[VARIABLE] != here
+    assert folder(name, "1.0") != here
+
+
+def test_another_tensorflow_has_a_folder_of_its_own_and_an_unknown_one_none() -> None:
+    """TensorFlow does not compare versions itself."""
+    assert folder("tensorflow", "2.18.1") != folder("tensorflow@2.21.0", "2.21.0") == folder("tensorflow", "2.21.0")
+    assert compiled.environment("tensorflow") == {}
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "mxnet"])
+def test_frameworks_that_compile_nothing_keep_nothing(name: str) -> None:
+    assert compiled.environment(name, "1.0") == {}
 
 
 def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(compiled.environment()[VARIABLE])
-    folder.mkdir(parents=True)
-    (folder / "entry").write_bytes(b"12345")
+    here = folder("jax")
+    here.mkdir(parents=True)
+    (here / "entry").write_bytes(b"12345")
     monkeypatch.setattr(compiled, "LARGEST", 5)
-    compiled.environment()
-    assert (folder / "entry").exists()
+    compiled.environment("jax")
+    assert (here / "entry").exists()
     monkeypatch.setattr(compiled, "LARGEST", 4)
-    compiled.environment()
-    assert not folder.exists()
+    compiled.environment("jax")
+    assert not here.exists()
