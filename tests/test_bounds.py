@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from orders import pairwise, sequential
 
 from multiconv import bounds, oracle
 from multiconv.drawing import draw_problems, given_values, seeded, with_values
-from multiconv.problem import judge
+from multiconv.problem import DIRECTIONS, judge
 from multiconv.spec import ConvSpec
 
 U32, U64 = 2.0**-24, 2.0**-53
@@ -260,6 +261,7 @@ def test_a_finite_result_has_a_bound_even_where_partial_sums_may_overflow():
         (131000.0, 200.0, True, False),
         (131000.0, -200.0, False, True),
         (200000.0, 0.0, True, True),
+        (131300.0, 150.0, True, True),
         (0.0, 0.0, False, False),
     ],
 )
@@ -516,6 +518,26 @@ def test_the_normwise_bound_is_for_each_channel_of_each_direction():
     for direction, shape in shapes.items():
         bound = bounds.normwise(direction, x, w, None, dy, g, 1.0, "float32")
         assert np.broadcast_shapes(bound.shape, shape) == shape
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_normwise_bound_of_small_numbers_is_as_much_smaller_and_of_none_is_zero(direction):
+    def normwise(batch, scale):
+        g = ConvSpec().resolve((batch, 2, 5), (3, 2, 2))
+        x, w, dy = (np.full(shape, scale) for shape in (g.x_shape, g.w_shape, g.y_shape))
+        return bounds.normwise(direction, x, w, None, dy, g, 1.0, "float32")
+
+    factors = 1 if direction == "bias gradient" else 2
+    assert (normwise(1, 2.0**-10) == normwise(1, 1.0) * 2.0 ** (-10 * factors)).all()
+    assert (normwise(0, 1.0) == 0).all()
+
+
+def test_a_bound_beyond_the_largest_number_is_no_reason_for_a_warning():
+    largest = np.array([np.finfo("float64").max])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert bounds.componentwise(largest, 5, "float64") == np.inf
+        assert bounds.componentwise(largest, 5, "float64", if_finite=True) < np.inf
 
 
 @pytest.mark.parametrize("size", [(6, 8), (0,), (8, -8)])
