@@ -3,10 +3,11 @@
 The changes are those of Cosmic Ray's operators (https://cosmic-ray.readthedocs.io), and two more: an element left out
 of a tuple, a list or a call, and a statement left out. Cosmic Ray itself starts a Python for each change. Here each
 runs in a fork of a process that has imported everything but multiconv, which is several times as fast. Only fast tests
-are run, which need no framework but NumPy, and the first failure ends them. No file of the tree is changed: a fork
-compiles the changed module from memory.
+are run, which need no framework but NumPy, the fastest first, and the first failure ends them. No file of the tree is
+changed: a fork compiles the changed module from memory.
 
     python benchmarks/mutation.py spec oracle     # these modules; by default all of them; goes on where it was stopped
+    python benchmarks/mutation.py --every 4 spec  # a sample: the first, fifth, ninth ... change
     python benchmarks/mutation.py --again spec    # only the changes that survived the last time
     python benchmarks/mutation.py --page          # only write docs/mutation.md from the last results
 
@@ -29,6 +30,7 @@ import pickle
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -42,7 +44,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "build" / "mutation.json"
+RESULTS = Path(__file__).parent / "results" / "mutation.json"
 PAGE = ROOT / "docs" / "mutation.md"
 SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 
@@ -51,8 +53,18 @@ TESTS: dict[str, tuple[str, ...]] = {
     "backend": ("test_memory_of_calls.py", "test_composition.py"),
     "oracle": ("test_oracle.py", "test_exact.py"),
     "bounds": ("test_bounds.py",),
+    "problem": (
+        "test_judgement.py",
+        "test_asked_again.py",
+        "test_fast_bounds.py",
+        "test_nonfinite.py",
+        "test_lost_precision.py",
+    ),
+    "check": ("test_check_counts.py", "test_check.py"),
+    "drawing": ("test_drawing.py", "test_coverage.py"),
+    "shrinking": ("test_shrinking.py",),
 }
-"""The modules, and the tests of each in the order in which they run."""
+"""The modules, and the tests of each."""
 
 REPLACED = {
     *("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul"),
@@ -64,6 +76,8 @@ REPLACED = {
 """Which of Cosmic Ray's 190 replacements of one operator by another are made: others are hardly ever harder to find."""
 CPU_SECONDS = 60
 SECONDS = 600
+SLOWEST_SECONDS = 10
+"""Tests that take longer are left out."""
 BYTES = 6 * 2**30
 
 
@@ -273,12 +287,12 @@ class _FromMemory(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return self.source.encode()
 
 
-def survives(module: str, source: str, tests: Sequence[str]) -> tuple[bool, float]:
+def survives(module: str, source: str, tests: Sequence[str], durations: dict[str, float]) -> tuple[bool, float]:
     """Whether all tests pass with this source, and the seconds that they took."""
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        _run_tests(module, source, tests)
+        _run_tests(module, source, tests, _Order(durations))
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended or time.monotonic() - began > SECONDS:
@@ -292,14 +306,46 @@ def survives(module: str, source: str, tests: Sequence[str]) -> tuple[bool, floa
 
 
 class _Order:
-    """A plugin of pytest that runs the tests of Hypothesis last, as they take longest."""
+    """A plugin of pytest that runs the fastest tests first, and the slowest not at all."""
+
+    def __init__(self, durations: dict[str, float]) -> None:
+        self.durations = durations
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Sort, and leave the others in order."""
-        items.sort(key=lambda item: hasattr(item.obj, "hypothesis"))
+        """Sort, and leave out what is slow."""
+        items.sort(key=lambda item: self.durations.get(item.nodeid, 0.0))
+        items[:] = [item for item in items if self.durations.get(item.nodeid, 0.0) <= SLOWEST_SECONDS]
 
 
-def _run_tests(module: str, source: str, tests: Sequence[str]) -> None:
+class _Clock:
+    """A plugin of pytest that writes down how long each test took."""
+
+    def __init__(self, file: str) -> None:
+        self.file, self.durations = file, dict[str, float]()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Add the time of setting up, of the test or of tearing down."""
+        self.durations[report.nodeid] = self.durations.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Write."""
+        Path(self.file).write_text(json.dumps(self.durations))
+
+
+def timed(module: str, source: str, tests: Sequence[str]) -> dict[str, float]:
+    """Run the tests on the module as it is, and return the seconds of each; exit if one fails."""
+    with tempfile.NamedTemporaryFile() as file:
+        child = os.fork()
+        if child == 0:
+            _run_tests(module, source, tests, _Clock(file.name))
+        _, status = os.waitpid(child, 0)
+        if status:
+            sys.exit(f"the tests of {module} fail without any change: {' '.join(tests)}")
+        found: dict[str, float] = json.loads(Path(file.name).read_text())
+    return found
+
+
+def _run_tests(module: str, source: str, tests: Sequence[str], plugin: object) -> None:
     """In a fork: ends it with the status of pytest."""
     status = 99
     try:
@@ -316,7 +362,7 @@ def _run_tests(module: str, source: str, tests: Sequence[str]) -> None:
         without = [
             argument for name in ("cacheprovider", "doctest", "xdist", "timeout") for argument in ("-p", f"no:{name}")
         ]
-        status = int(pytest.main([*options, *without, *(str(ROOT / "tests" / test) for test in tests)], [_Order()]))
+        status = int(pytest.main([*options, *without, *(str(ROOT / "tests" / test) for test in tests)], [plugin]))
     finally:
         os._exit(status)
 
@@ -344,33 +390,36 @@ def _prepare() -> None:
 # ---- The results
 
 
-def measure(module: str, last: dict[str, Any], *, again: bool) -> Iterator[dict[str, Any]]:
-    """Try the changes of a module and yield what is known so far.
+def measure(module: str, last: dict[str, Any], *, again: bool, step: int) -> Iterator[dict[str, Any]]:
+    """Try the changes of a module, or one of `step`, and yield what is known so far.
 
     Goes on where the last run was stopped, if the module is the same; or tries the changes again that survived it.
     """
     source = (ROOT / "multiconv" / f"{module}.py").read_text(encoding="utf-8")
-    tests, every = TESTS[module], changes(source)
-    digest = hashlib.sha256(source.encode()).hexdigest()
-    stopped = digest == last.get("source") and last["tried"] < len(every)
+    step = last["step"] if again else step
+    tests, all_changes = TESTS[module], changes(source)
+    sample = all_changes[::step]
+    known = {"source": hashlib.sha256(source.encode()).hexdigest(), "step": step, "changes": len(all_changes)}
+    stopped = all(last.get(key) == value for key, value in known.items()) and last["tried"] < len(sample)
     begin = last["tried"] if stopped or again else 0
     survived = list(last.get("survived", [])) if stopped or again else []
-    passed, seconds = survives(module, source, tests)
-    if not passed:
-        sys.exit(f"the tests of {module} fail without any change: {' '.join(tests)}")
+    durations = timed(module, source, tests)
+    passed, seconds = survives(module, source, tests, durations)
+    assert passed
     print(f"{module}: the tests take {seconds:.1f} s", flush=True)
     if again:
         old = {(change["before"], change["after"]) for change in survived}
-        survived = [_kept(c) for c in every if (c.before, c.after) in old and survives(module, c.source, tests)[0]]
-        yield {"source": digest, "changes": len(every), "tried": begin, "survived": survived}
+        asked = [change for change in sample if (change.before, change.after) in old]
+        survived = [_kept(change) for change in asked if survives(module, change.source, tests, durations)[0]]
+        yield {**known, "tried": begin, "survived": survived}
         return
-    for number, change in enumerate(every[begin:], begin + 1):
-        if survives(module, change.source, tests)[0]:
+    for number, change in enumerate(sample[begin:], begin + 1):
+        if survives(module, change.source, tests, durations)[0]:
             survived.append(_kept(change))
-            print(f"  {number}/{len(every)} line {change.line}: {change.before}\n      -> {change.after}", flush=True)
-        if number % 25 == 0 or number == len(every):
-            print(f"  {number}/{len(every)}", flush=True)
-            yield {"source": digest, "changes": len(every), "tried": number, "survived": survived}
+            print(f"  {number}/{len(sample)} line {change.line}: {change.before}\n      -> {change.after}", flush=True)
+        if number % 25 == 0 or number == len(sample):
+            print(f"  {number}/{len(sample)}", flush=True)
+            yield {**known, "tried": number, "survived": survived}
 
 
 def _kept(change: Change) -> dict[str, Any]:
@@ -388,13 +437,13 @@ def page(results: dict[str, Any]) -> str:
         "the fast tests of that module, which need no framework but NumPy. A change that no test notices *survives*:",
         "a test is missing, or the change makes no difference that a test could see. The lists say which.",
         "",
-        "| module | tests | changes | noticed | score |",
-        "|---|---|---:|---:|---:|",
+        "| module | tests | changes | tried | noticed | score |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for module, result in results.items():
-        count, lost = result["tried"], len(result["survived"])
+        count, noticed = result["tried"], result["tried"] - len(result["survived"])
         tests = ", ".join(test.removeprefix("test_").removesuffix(".py") for test in TESTS[module])
-        lines.append(f"| {module} | {tests} | {count} | {count - lost} | {(count - lost) / count:.1%} |")
+        lines.append(f"| {module} | {tests} | {result['changes']} | {count} | {noticed} | {noticed / count:.1%} |")
     for module, result in results.items():
         lines += ["", f"## {module}", ""]
         for change in result["survived"]:
@@ -415,6 +464,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"any of {', '.join(TESTS)}")
     parser.add_argument("--again", action="store_true", help="try only the changes that survived the last time")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="try one change of N (default: 1)")
     parser.add_argument("--page", action="store_true", help="only write docs/mutation.md from the last results")
     asked = parser.parse_args()
     if unknown := set(asked.modules) - set(TESTS):
@@ -424,13 +474,13 @@ def main() -> None:
     if not asked.page:
         _prepare()
         for module in asked.modules or TESTS:
-            for found in measure(module, last.get(module, {}), again=asked.again):
+            for found in measure(module, last.get(module, {}), again=asked.again, step=asked.every):
                 results[module] = found
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(results, indent=1))
             print(f"{module}: {len(found['survived'])} of {found['tried']} changes survive", flush=True)
     whole = {module: results[module] for module in TESTS if module in results}
-    whole = {module: result for module, result in whole.items() if result["tried"] == result["changes"]}
+    whole = {m: r for m, r in whole.items() if r["tried"] == len(range(0, r["changes"], r["step"]))}
     PAGE.write_text(page(whole), encoding="utf-8")
 
 
