@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.spec import ConvSpec, Geometry, Shape
+from multiconv.core.backend import Backend
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation, Shape
 
 
 class JaxBackend(Backend):

@@ -8,8 +8,9 @@ from typing import Any
 import mxnet as mx
 from mxnet import autograd, nd
 
-from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.core.backend import Backend
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation
 
 
 class MxnetBackend(Backend):

@@ -1,4 +1,4 @@
-"""NumPy: the algorithms of `multiconv.algorithms`, with gradients by hand."""
+"""NumPy: the algorithms of `multiconv.algorithms.choice`, with gradients by hand."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.algorithms import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
-from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.errors import ConvError, UnsupportedError
-from multiconv.spec import ConvSpec, Geometry, Ints, Padding, Shape
+from multiconv.algorithms.choice import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
+from multiconv.core.backend import Backend
+from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
 
 class NumpyBackend(Backend):
@@ -20,7 +21,7 @@ class NumpyBackend(Backend):
     ----------
     algorithm : str
         ``"direct"``: sums of products only; ``"fast"``: Winograd's algorithm and the FFT too, which round more; or the
-        name of one of `multiconv.algorithms.ALGORITHMS`, which refuses what it can't compute.
+        name of one of `multiconv.algorithms.choice.ALGORITHMS`, which refuses what it can't compute.
 
     Raises
     ------
@@ -153,13 +154,13 @@ class NumpyBackend(Backend):
         return choose(g.within_reach(), direction, self._wanted)
 
     def normwise_constant(self, g: Geometry, direction: str, dtype: str) -> float | None:
-        """The constant c of `multiconv.bounds.normwise` that holds for a direction; None where sums are direct.
+        """The constant c of `multiconv.core.bounds.normwise` that holds for a direction; None where sums are direct.
 
         Parameters
         ----------
         g : Geometry
         direction : str
-            One of `multiconv.problem.DIRECTIONS`.
+            One of `multiconv.oracle.problem.DIRECTIONS`.
         dtype : str
 
         Examples

@@ -13,9 +13,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.errors import UnsupportedError
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.core.backend import Backend
+from multiconv.core.errors import UnsupportedError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation
 
 
 class TensorflowBackend(Backend):

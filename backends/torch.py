@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from multiconv.backend import Array, Backend, Host, Operation
-from multiconv.dtypes import dtype_named
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.core.backend import Backend
+from multiconv.core.dtypes import dtype_named
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation
 
 
 class TorchBackend(Backend):

@@ -20,13 +20,14 @@ from rich.progress import Progress
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from multiconv import backend
-from multiconv.backend import Backend
-from multiconv.candidate import Candidate
-from multiconv.check import Audience, Case, Draws, Turn, _cases
-from multiconv.drawing import draw_problems
-from multiconv.laws import LAWS, Law
-from multiconv.problem import DIRECTIONS, Expected, Problem, judged
+from multiconv.check.cases import Audience, Case, Draws, Turn, turns_of
+from multiconv.core import backend
+from multiconv.core.backend import Backend
+from multiconv.oracle.judgement import Expected
+from multiconv.oracle.laws import LAWS, Law
+from multiconv.oracle.problem import DIRECTIONS, Problem, judged
+from multiconv.testing.candidate import Candidate
+from multiconv.testing.strategies import draw_problems
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
@@ -94,7 +95,7 @@ def put_to_check(rows: list[Row], seed: int, advance: Advance) -> None:
     for row in rows:
         if row.directions:
             row.backend.reset()
-    turns = [turn for turn in _cases(Draws(seed=seed), {Audience.EAGER}) if Audience.EAGER in turn.audience]
+    turns = [turn for turn in turns_of(Draws(seed=seed), {Audience.EAGER}) if Audience.EAGER in turn.audience]
     for case in drawn_first(turns):
         expected = case.expectations()
         found = [row for row in surviving if any(wrong_directions(row.backend, case, expected))]
@@ -114,7 +115,7 @@ def put_to_check_of_candidates(rows: list[Row], seed: int, advance: Advance) -> 
             if row.directions:
                 row.backend.reset()
             surviving[row.backend.name] = row, Candidate(as_function(row.backend))
-    turns = [turn for turn in _cases(Draws(seed=seed), {Audience.CANDIDATE}) if Audience.CANDIDATE in turn.audience]
+    turns = [turn for turn in turns_of(Draws(seed=seed), {Audience.CANDIDATE}) if Audience.CANDIDATE in turn.audience]
     for case in drawn_first(turns):
         if isinstance(case, Problem):
             expected = case.expectations(["forward"])
@@ -158,7 +159,7 @@ def kill_matrix(console: Console) -> list[Row]:
     rows = [Row(backend("numpy"), "nothing", ()), *(Row(m, m.says, m.directions) for m in MUTANTS)]
     with threadpool_limits(1), np.errstate(all="ignore"):  # float16 overflows, as it would
         for put, who in ((put_to_check, Audience.EAGER), (put_to_check_of_candidates, Audience.CANDIDATE)):
-            asked = sum(who in turn.audience for turn in _cases(Draws(), {who}))
+            asked = sum(who in turn.audience for turn in turns_of(Draws(), {who}))
             with steps(console, f"check, {who.name.lower()}", len(SEEDS) * asked) as advance:
                 for seed in SEEDS:
                     put(rows, seed, advance)
@@ -257,7 +258,7 @@ NOT_FOUND = """\
 LEGEND = """\
 ## The laws
 
-C is `cross_correlate`, K `convolve`, T `conv_transpose`; `multiconv/laws.py` has the rest.
+C is `cross_correlate`, K `convolve`, T `conv_transpose`; `multiconv/oracle/laws.py` has the rest.
 """
 CATALOGUE = """\
 ## The mutants

@@ -6,10 +6,10 @@ runs in a fork of a process that has imported everything but multiconv, which is
 are run, which need no framework but NumPy, the fastest first, and the first failure ends them. No file of the tree is
 changed: a fork compiles the changed module from memory.
 
-    python benchmarks/mutation.py spec oracle     # these modules; by default all of them; goes on where it was stopped
-    python benchmarks/mutation.py --every 4 spec  # a sample: the first, fifth, ninth ... change
-    python benchmarks/mutation.py --again spec    # only the changes that survived the last time
-    python benchmarks/mutation.py --page          # only write docs/mutation.md from the last results
+    python benchmarks/mutation.py core.spec           # these modules, by default all; goes on where it was stopped
+    python benchmarks/mutation.py --every 4 core.spec # a sample: the first, fifth, ninth ... change
+    python benchmarks/mutation.py --again core.spec   # only the changes that survived the last time
+    python benchmarks/mutation.py --page              # only write docs/mutation.md from the last results
 
 benchmarks/mutation_survivors.toml says why a change survives; docs/mutation.md names those that it does not explain.
 """
@@ -49,20 +49,22 @@ PAGE = ROOT / "docs" / "mutation.md"
 SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "spec": ("test_spec.py", "test_memory_of_calls.py"),
-    "backend": ("test_memory_of_calls.py", "test_composition.py"),
-    "oracle": ("test_oracle.py", "test_exact.py"),
-    "bounds": ("test_bounds.py",),
-    "problem": (
+    "core.spec": ("test_spec.py", "test_memory_of_calls.py"),
+    "core.backend": ("test_memory_of_calls.py", "test_composition.py"),
+    "core.bounds": ("test_bounds.py",),
+    "oracle.definition": ("test_oracle.py", "test_exact.py"),
+    "oracle.judgement": ("test_judgement.py", "test_fast_bounds.py", "test_nonfinite.py", "test_lost_precision.py"),
+    "oracle.problem": (
         "test_judgement.py",
         "test_asked_again.py",
         "test_fast_bounds.py",
         "test_nonfinite.py",
         "test_lost_precision.py",
     ),
-    "check": ("test_check_counts.py", "test_check.py"),
-    "drawing": ("test_drawing.py", "test_coverage.py"),
-    "shrinking": ("test_shrinking.py",),
+    "check.cases": ("test_check_counts.py", "test_check.py"),
+    "check.run": ("test_check_counts.py", "test_check.py"),
+    "testing.strategies": ("test_drawing.py", "test_coverage.py"),
+    "testing.shrinking": ("test_shrinking.py",),
 }
 """The modules, and the tests of each."""
 
@@ -355,7 +357,7 @@ def _run_tests(module: str, source: str, tests: Sequence[str], plugin: object) -
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         os.chdir(ROOT)
-        sys.meta_path.insert(0, _FromMemory(f"multiconv.{module}", ROOT / "multiconv" / f"{module}.py", source))
+        sys.meta_path.insert(0, _FromMemory(f"multiconv.{module}", _path(module), source))
         importlib.import_module(f"multiconv.{module}")  # before pytest's own finder, which reads the files of plugins
         pytest = sys.modules["pytest"]
         options = ["-x", "-q", "--tb=no", "--noconftest", "-o", "addopts=", "--multiconv-backends=numpy"]
@@ -390,12 +392,16 @@ def _prepare() -> None:
 # ---- The results
 
 
+def _path(module: str) -> Path:
+    return ROOT / "multiconv" / f"{module.replace('.', '/')}.py"
+
+
 def measure(module: str, last: dict[str, Any], *, again: bool, step: int) -> Iterator[dict[str, Any]]:
     """Try the changes of a module, or one of `step`, and yield what is known so far.
 
     Goes on where the last run was stopped, if the module is the same; or tries the changes again that survived it.
     """
-    source = (ROOT / "multiconv" / f"{module}.py").read_text(encoding="utf-8")
+    source = _path(module).read_text(encoding="utf-8")
     step = last["step"] if again else step
     tests, all_changes = TESTS[module], changes(source)
     sample = all_changes[::step]

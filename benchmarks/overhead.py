@@ -23,7 +23,8 @@ ROUNDS, CALLS = 400, 200
 def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:
     """The same convolution as somebody would write it without multiconv."""
     if name == "numpy":
-        from multiconv import ConvSpec, backend
+        from multiconv import ConvSpec
+        from multiconv.core import backend
 
         native = backend("numpy").native_cross_correlate(ConvSpec(padding=1).resolve(x.shape, w.shape))
         return lambda: native(x, w, None)
@@ -86,7 +87,7 @@ def timed(call: Callable[[], Any], backend: Any) -> float:
 def in_its_python(name: str) -> dict[str, float]:
     """Run `measure` where the backend runs, given the source of multiconv by path."""
     from multiconv import registry
-    from multiconv.worker import source_places
+    from multiconv.workers.process import source_places
 
     entry_point = f"multiconv.backends.{name}:{name.capitalize()}Backend"
     setup = {"places": source_places(entry_point), "entry_point": entry_point, "here": str(Path(__file__).parent)}

@@ -32,10 +32,11 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from multiconv import registry
-from multiconv.drawing import with_values
-from multiconv.problem import Expected, Problem, judge
-from multiconv.spec import ConvSpec
-from multiconv.worker import PATIENT_THREADS, RemoteBackend
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import Expected, judge
+from multiconv.oracle.problem import Problem
+from multiconv.testing.strategies import with_values
+from multiconv.workers.process import PATIENT_THREADS, RemoteBackend
 
 LOG = Path(__file__).parent / "results" / "scan.jsonl"
 VERSION = 1

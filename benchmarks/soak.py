@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from multiconv.check import check
-from multiconv.drawing import DTYPES
+from multiconv.check.run import check
+from multiconv.oracle.values import ALL_VALUES
 from multiconv.registry import ORDER
-from multiconv.values import ALL_VALUES
+from multiconv.testing.strategies import DTYPES
 
 LOG = Path(__file__).parent / "results" / "soak.jsonl"
 

@@ -22,8 +22,8 @@ except ModuleNotFoundError as error:
         "run `pip install -e .` there, or start Python from another folder"
     ) from None
 
-from multiconv.backend import Backend
-from multiconv.errors import (
+from multiconv.core.backend import Backend
+from multiconv.core.errors import (
     BackendCrashed,
     BackendError,
     BackendTimeout,
@@ -31,8 +31,8 @@ from multiconv.errors import (
     ConvError,
     UnsupportedError,
 )
+from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.registry import BackendInfo, backend, backends
-from multiconv.spec import ConvSpec, Geometry
 
 __version__ = "0.1.0"
 

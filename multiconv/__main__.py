@@ -1,5 +1,5 @@
 """``python -m multiconv``."""
 
-from multiconv.cli import main
+from multiconv.cli.main import main
 
 main(prog_name="multiconv")

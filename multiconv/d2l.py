@@ -30,8 +30,8 @@ class Example:
     name : str
         The book's section and what it shows there.
     operation : str
-        The method of `multiconv.backend.Backend`: ``"corr2d"``, ``"corr2d_multi_in"``, ``"corr2d_multi_in_out"`` or
-        ``"cross_correlate"``.
+        The method of `multiconv.core.backend.Backend`: ``"corr2d"``, ``"corr2d_multi_in"``, ``"corr2d_multi_in_out"``
+        or ``"cross_correlate"``.
     arrays : tuple of numpy.ndarray
         Input and kernel, integers in float32 that cannot be written to.
     options : mapping

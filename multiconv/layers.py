@@ -15,8 +15,9 @@ from importlib.resources import files
 from math import lcm
 from typing import Any
 
-from multiconv.errors import ConvError
-from multiconv.spec import ConvSpec, Geometry, Ints, Padding
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Ints, Padding
 
 LAPTOP_SOURCE = "One layer of each kind from the other sets; chosen for multiconv."
 LAPTOP = (

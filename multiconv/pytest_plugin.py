@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from multiconv.backend import Backend
+    from multiconv.core.backend import Backend
 
 OPTION = "--multiconv-backends"
 
@@ -46,7 +46,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def _chosen(option: str | None) -> list[str]:
     """The backends to test, each of which can be had."""
     from multiconv import registry
-    from multiconv.errors import BackendUnavailable
+    from multiconv.core.errors import BackendUnavailable
 
     if option is None:
         return [name for name in registry.names() if registry.describe(name).where is not None]

@@ -15,14 +15,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiconv.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendUnavailable, ConvError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
-    from multiconv.backend import Backend
-    from multiconv.worker import RemoteBackend
+    from multiconv.core.backend import Backend
+    from multiconv.workers.process import RemoteBackend
 
 GROUP = "multiconv.backends"
 ORDER = ("numpy", "torch", "jax", "tensorflow", "mxnet")
@@ -126,7 +126,7 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
     True
     >>> backend("caffe")
     Traceback (most recent call last):
-    multiconv.errors.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, ...
+    multiconv.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, ...
     """
     if not isinstance(name, str):
         raise BackendUnavailable(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
@@ -214,7 +214,7 @@ def locate(name: str) -> Place:
     >>> locate("numpy").here
     True
     """
-    from multiconv import environments
+    from multiconv.workers import environments
 
     plain, _, where = name.partition("@")
     known = _entry_points()
@@ -251,7 +251,7 @@ def install_command(name: str) -> str:
     >>> install_command("mxnet")
     'multiconv env create mxnet'
     """
-    from multiconv.environments import RECIPES
+    from multiconv.workers.environments import RECIPES
 
     plain, _, wanted = name.partition("@")
     if plain in RECIPES:
@@ -298,7 +298,7 @@ def _in_worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
 
 
 def _worker(name: str, python: Path, timeout: float | None, environment: dict[str, str] | None = None) -> RemoteBackend:
-    from multiconv.worker import TIMEOUT, RemoteBackend, Worker, source_places
+    from multiconv.workers.process import TIMEOUT, RemoteBackend, Worker, source_places
 
     target = _entry_points()[name].value
     seconds = TIMEOUT if timeout is None else timeout
@@ -325,7 +325,7 @@ def _version_here(name: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    from multiconv.environments import RECIPES
+    from multiconv.workers.environments import RECIPES
 
     recipe = RECIPES.get(name)
     if recipe is None:
@@ -356,7 +356,7 @@ print(json.dumps(found))
 
 def _elsewhere(name: str, python: Path) -> Place:
     """A backend in somebody's Python, which is asked what it has, without importing a framework."""
-    from multiconv.environments import RECIPES
+    from multiconv.workers.environments import RECIPES
 
     recipe = RECIPES.get(name)
     distributions = recipe.distributions if recipe is not None else ()

@@ -16,15 +16,17 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from multiconv import figures, lessons, registry
-from multiconv.lessons import CellPlace, Comparison, Lesson, Picture, Tab
+from multiconv import registry
+from multiconv.lessons import run as lessons
+from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab, figures
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
 MODULES = (
-    *("errors", "spec", "backend", "registry", "oracle", "exact", "bounds", "laws", "problem", "testing"),
-    *("kernels", "digits", "lessons", "figures", "notebooks"),
+    *("core.errors", "core.spec", "core.backend", "core.bounds", "registry"),
+    *("oracle", "oracle.exact", "oracle.laws", "oracle.problem", "testing"),
+    *("lessons.kernels", "lessons.digits", "lessons.run", "lessons.figures", "lessons.notebooks"),
 )
 MARKED = ":::{div} marked-lines\nLines that differ from NumPy's are marked.\n:::"
 DOCS = ("quirks", "capabilities", "properties", "kill-matrix")
@@ -89,7 +91,7 @@ def write_pages(pages: Path, chosen: Sequence[Lesson], tabs: Mapping[str, Mappin
     for lesson in chosen:
         write_lesson(pages / "lessons", lesson, tabs[lesson.name])
     (pages / "lessons" / "index.md").write_text(lesson_index(chosen, list(tabs[chosen[0].name])))
-    modules = [name for name in MODULES if (ROOT / "multiconv" / f"{name}.py").exists()]
+    modules = list(MODULES)
     (pages / "api" / "index.md").write_text(api_index(modules))
     for name in modules:
         (pages / "api" / f"{name}.md").write_text(api_page(name))
@@ -222,7 +224,7 @@ def api_page(module: str) -> str:
     """All that is public in a module."""
     return (
         f"# multiconv.{module}\n\n```{{eval-rst}}\n.. automodule:: multiconv.{module}\n   :members:\n"
-        f"{'   :show-inheritance:' if module == 'errors' else ''}\n```\n"
+        f"{'   :show-inheritance:' if module == 'core.errors' else ''}\n```\n"
     )
 
 

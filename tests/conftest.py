@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import multiconv as mc
-from multiconv import compiled, lessons
+from multiconv.lessons import run as lessons
+from multiconv.workers import compile_cache
 
-os.environ.update(compiled.environment("jax"))  # before anything imports JAX, whose compiler is a third of the time
+os.environ.update(
+    compile_cache.environment("jax")
+)  # before anything imports JAX, whose compiler is a third of the time
 
 FIVE = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 

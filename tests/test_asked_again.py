@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import multiconv as mc
-from multiconv.candidate import Candidate
-from multiconv.drawing import given_values, with_values
-from multiconv.host import HostBackend
-from multiconv.problem import Problem, judged
-from multiconv.spec import ConvSpec
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.problem import Problem, judged
+from multiconv.testing.candidate import Candidate
+from multiconv.testing.strategies import given_values, with_values
+from multiconv.workers.host import HostBackend
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import multiconv as mc
-from multiconv.memory import ARRANGEMENTS
+from multiconv.core.memory import ARRANGEMENTS
 from multiconv.testing import assert_conforms
 
 NUMPY = mc.backend("numpy")

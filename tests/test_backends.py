@@ -10,9 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv.drawing import DTYPES, SITUATIONS, draw_signatures, problems, seeded, with_values
-from multiconv.problem import DIRECTIONS, judge
-from multiconv.spec import LARGEST, ConvSpec
+from multiconv.core.spec import LARGEST, ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import DIRECTIONS
+from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_signatures, problems, seeded, with_values
 
 POOL = draw_signatures(max(len(SITUATIONS), settings().max_examples // 4), seed=0)
 EVERY_PROBLEM = given(problem=problems(POOL))

@@ -16,17 +16,18 @@ from click.testing import CliRunner
 from conftest import FIVE
 from rich.console import Console
 
-from multiconv import bench_statistics, oracle, registry
-from multiconv.bench import bench
-from multiconv.bench_cases import DIRECTIONS, Case
-from multiconv.bench_html import Scale, as_html
-from multiconv.bench_journal import Journal
-from multiconv.bench_report import as_pyperf_json, last_line, means, print_bench, totals
-from multiconv.bench_results import Entry, Measurement, Report, Row
-from multiconv.bench_statistics import Ratio
-from multiconv.bench_workers import TimedWorker, parse_variant
-from multiconv.cli import main
-from multiconv.errors import BackendUnavailable, ConvError
+from multiconv import oracle, registry
+from multiconv.bench import statistics as bench_statistics
+from multiconv.bench.cases import DIRECTIONS, Case
+from multiconv.bench.html import Scale, as_html
+from multiconv.bench.journal import Journal
+from multiconv.bench.report import as_pyperf_json, last_line, means, print_bench, totals
+from multiconv.bench.results import Entry, Measurement, Report, Row
+from multiconv.bench.run import bench
+from multiconv.bench.statistics import Ratio
+from multiconv.bench.workers import TimedWorker, parse_variant
+from multiconv.cli.main import main
+from multiconv.core.errors import BackendUnavailable, ConvError
 from multiconv.layers import Layer, descriptor, layer_set, layer_sets, layers, parse_layer
 
 # ---- Statistics
@@ -351,7 +352,7 @@ def test_a_variant_that_can_not_be_had():
 
 
 def interrupted_at(step):
-    def progress(done, of, doing):
+    def progress(name, done, of, doing):
         if done == step:
             raise KeyboardInterrupt
 

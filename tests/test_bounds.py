@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orders import pairwise, sequential
 
-from multiconv import bounds, oracle
-from multiconv.drawing import draw_problems, given_values, seeded, with_values
-from multiconv.problem import DIRECTIONS, judge
-from multiconv.spec import ConvSpec
+from multiconv import oracle
+from multiconv.core import bounds
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import DIRECTIONS
+from multiconv.testing.strategies import draw_problems, given_values, seeded, with_values
 
 U32, U64 = 2.0**-24, 2.0**-53
 REALS = ("normal", "wide")

@@ -14,8 +14,8 @@ import pytest
 from scipy.signal import correlate
 
 import multiconv as mc
-from multiconv.candidate import Candidate, in_worker
 from multiconv.testing import assert_conforms
+from multiconv.testing.candidate import Candidate, in_worker
 
 X, W = np.ones((1, 1, 3, 3), "float32"), np.ones((1, 1, 2, 2), "float32")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import multiconv as mc
-from multiconv.candidate import Candidate
 from multiconv.testing import assert_conforms
+from multiconv.testing.candidate import Candidate
 
 RIGHT = mc.backend("numpy").cross_correlate
 X, W, BIAS = np.ones((1, 1, 3), "float32"), np.zeros((2, 1, 2), "float32"), np.zeros(2, "float32")

@@ -12,9 +12,11 @@ import pytest
 from conftest import FIVE
 from rich.console import Console
 
-from multiconv import capabilities as tried
 from multiconv import registry
-from multiconv.capabilities import (
+from multiconv.core.errors import BackendUnavailable
+from multiconv.oracle.problem import Problem
+from multiconv.survey import capabilities as tried
+from multiconv.survey.capabilities import (
     DEFAULT_DTYPES,
     DIRECTIONS,
     DTYPES,
@@ -27,9 +29,7 @@ from multiconv.capabilities import (
     markdown,
     print_capabilities,
 )
-from multiconv.errors import BackendUnavailable
-from multiconv.problem import Problem
-from multiconv.worker import RemoteBackend, Worker, source_places
+from multiconv.workers.process import RemoteBackend, Worker, source_places
 
 pytestmark = pytest.mark.xdist_group("capabilities")  # so that what takes long is done in one process
 
@@ -136,7 +136,7 @@ def test_every_sum_is_exact_in_the_dtype_and_not_all_are_alike(feature, dtype):
 
 DIES = """
 import os
-from multiconv.data.native import Native
+from multiconv.guest.own_calls import Native
 
 def forward(g, x, w, bias):
     if max(g.stride) > 1:

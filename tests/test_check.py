@@ -13,10 +13,13 @@ from multiconv.backends.numpy import NumpyBackend
 
 import multiconv as mc
 from multiconv import d2l
-from multiconv.check import CRASHES, BookExample, Draws, Report, _Run, check
-from multiconv.drawing import draw_problems
-from multiconv.problem import Problem, judge
-from multiconv.spec import Geometry
+from multiconv.check.cases import BookExample, Draws
+from multiconv.check.results import Report
+from multiconv.check.run import CRASHES, _Run, check
+from multiconv.core.spec import Geometry
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import Problem
+from multiconv.testing.strategies import draw_problems
 
 
 class Lent(NumpyBackend):
@@ -126,7 +129,7 @@ def test_a_backend_that_is_not_named_may_be_missing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MULTICONV_HOME", str(tmp_path))
     monkeypatch.delenv("MULTICONV_MXNET_PYTHON", raising=False)
     monkeypatch.setattr("multiconv.registry.names", lambda: ["numpy", "mxnet"])
-    monkeypatch.setattr("multiconv.check._cases", lambda *_: [])
+    monkeypatch.setattr("multiconv.check.run.turns_of", lambda *_: [])
     report = check(examples=0)
     assert [b.name for b in report.backends] == ["numpy"]
     assert [m["install"] for m in report.missing] == ["multiconv env create mxnet"]

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from multiconv.backends.numpy import NumpyBackend
 
-from multiconv import bounds, d2l, oracle
-from multiconv.check import BackendReport, check
-from multiconv.drawing import draw_problems
-from multiconv.memory import ARRANGEMENTS
-from multiconv.network_layers import layer_problems
-from multiconv.problem import Problem, judge
-from multiconv.spec import ConvSpec
-from multiconv.values import ALL_VALUES
+from multiconv import d2l, oracle
+from multiconv.check.results import BackendReport
+from multiconv.check.run import check
+from multiconv.core import bounds
+from multiconv.core.memory import ARRANGEMENTS
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.network_layers import layer_problems
+from multiconv.testing.strategies import draw_problems
 
 LONG = 50
 PLAIN = ("integers", "normal")
@@ -61,7 +64,7 @@ def report_on(monkeypatch: pytest.MonkeyPatch) -> Callable[..., BackendReport]:
     def run(*fakes: Fake, name: str = "numpy", **options: Any) -> BackendReport:
         waiting = list(fakes)
         monkeypatch.setattr("multiconv.registry.new_worker", lambda *_: waiting.pop(0))
-        monkeypatch.setattr("multiconv.candidate.in_worker", lambda *_: waiting.pop(0))
+        monkeypatch.setattr("multiconv.testing.candidate.in_worker", lambda *_: waiting.pop(0))
         named = {"candidates": [name]} if ":" in name else {"names": [name], "networks": False}
         (report,) = check(**named, **options).backends
         assert not waiting

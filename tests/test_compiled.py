@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multiconv import compiled, registry
-from multiconv.compiled import JAX, TENSORFLOW
-from multiconv.drawing import given_values
-from multiconv.spec import ConvSpec
+from multiconv import registry
+from multiconv.core.spec import ConvSpec
+from multiconv.testing.strategies import given_values
+from multiconv.workers import compile_cache
+from multiconv.workers.compile_cache import JAX, TENSORFLOW
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def folder(name: str, version: str | None = None) -> Path:
-    (value,) = (v for k, v in compiled.environment(name, version).items() if k in (JAX, TENSORFLOW))
+    (value,) = (v for k, v in compile_cache.environment(name, version).items() if k in (JAX, TENSORFLOW))
     return Path(value.removeprefix("--tf_xla_persistent_cache_directory="))
 
 
@@ -32,7 +33,7 @@ def test_two_workers_compile_once(name: str, entries: str) -> None:
     problem = given_values("groups", ConvSpec(groups=2), np.ones((1, 4, 3, 3), "f"), np.ones((2, 2, 2, 2), "f"))
     kept = []
     for _ in range(2):
-        worker = registry.new_worker(name, 60, compiled.environment(name, version))
+        worker = registry.new_worker(name, 60, compile_cache.environment(name, version))
         assert not any(isinstance(answer, Exception) for _, answer in problem.answers(worker))
         worker.close()
         kept.append({path: path.stat().st_mtime_ns for path in folder(name, version).glob(entries)})
@@ -43,34 +44,34 @@ def test_two_workers_compile_once(name: str, entries: str) -> None:
 @pytest.mark.parametrize(("name", "variable"), [("jax", JAX), ("tensorflow", TENSORFLOW)])
 def test_the_callers_own_place_is_left_alone(name: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "/elsewhere")
-    assert compiled.environment(name, "1.0") == {}
+    assert compile_cache.environment(name, "1.0") == {}
 
 
 @pytest.mark.parametrize("name", ["jax", "tensorflow"])
 def test_another_processor_has_a_folder_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = folder(name, "1.0")
-    monkeypatch.setattr(compiled, "_processor", lambda: "flags: avx1024")
+    monkeypatch.setattr(compile_cache, "_processor", lambda: "flags: avx1024")
     assert folder(name, "1.0") != here
 
 
 def test_another_tensorflow_has_a_folder_of_its_own_and_an_unknown_one_none() -> None:
     """TensorFlow does not compare versions itself."""
     assert folder("tensorflow", "2.18.1") != folder("tensorflow@2.21.0", "2.21.0") == folder("tensorflow", "2.21.0")
-    assert compiled.environment("tensorflow") == {}
+    assert compile_cache.environment("tensorflow") == {}
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "mxnet"])
 def test_frameworks_that_compile_nothing_keep_nothing(name: str) -> None:
-    assert compiled.environment(name, "1.0") == {}
+    assert compile_cache.environment(name, "1.0") == {}
 
 
 def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     here = folder("jax")
     here.mkdir(parents=True)
     (here / "entry").write_bytes(b"12345")
-    monkeypatch.setattr(compiled, "LARGEST", 5)
-    compiled.environment("jax")
+    monkeypatch.setattr(compile_cache, "LARGEST", 5)
+    compile_cache.environment("jax")
     assert (here / "entry").exists()
-    monkeypatch.setattr(compiled, "LARGEST", 4)
-    compiled.environment("jax")
+    monkeypatch.setattr(compile_cache, "LARGEST", 4)
+    compile_cache.environment("jax")
     assert not here.exists()

@@ -14,9 +14,10 @@ import pytest
 
 import multiconv as mc
 from multiconv import oracle
-from multiconv.drawing import seeded, with_values
-from multiconv.problem import Problem, judge
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import Problem
+from multiconv.testing.strategies import seeded, with_values
 
 LAYOUTS = [("channels_first",), ("channels_last",), ("channels_first", "channels_last")]
 PADS = ("none", "symmetric", "any")

@@ -9,9 +9,9 @@ import pytest
 from test_refusals import refusal
 
 from multiconv import oracle
+from multiconv.core.errors import UnsupportedError
+from multiconv.core.spec import ConvSpec
 from multiconv.d2l import EXAMPLES
-from multiconv.errors import UnsupportedError
-from multiconv.spec import ConvSpec
 
 OPERATIONS = ("corr2d", "corr2d_multi_in", "corr2d_multi_in_out")
 EVERY_OPERATION = pytest.mark.parametrize("operation", OPERATIONS)

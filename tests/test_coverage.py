@@ -9,11 +9,11 @@ from math import prod
 import numpy as np
 import pytest
 
-from multiconv import coverage
-from multiconv.coverage import FACTORS, IMPOSSIBLE, SHAPE_FACTORS, Coverage, Picks, design, levels_of, settle
-from multiconv.errors import ConvError
-from multiconv.spec import LAYOUTS, ConvSpec
-from multiconv.values import ALL_VALUES
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import LAYOUTS, ConvSpec
+from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing import coverage
+from multiconv.testing.coverage import FACTORS, IMPOSSIBLE, SHAPE_FACTORS, Coverage, Picks, design, levels_of, settle
 
 FOUR = ("float16", "bfloat16", "float32", "float64")
 

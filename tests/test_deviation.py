@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multiconv.precision import MANY, ONE, deviation, independent, lost
+from multiconv.oracle.precision import MANY, ONE, deviation, independent, lost
 
 
 def test_a_single_element_may_be_further_off():

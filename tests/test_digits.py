@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from multiconv import digits
-from multiconv.errors import ConvError
+from multiconv.core.errors import ConvError
+from multiconv.lessons import digits
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}

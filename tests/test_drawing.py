@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import multiconv as mc
-from multiconv.drawing import VALUES, draw_problems
-from multiconv.problem import Problem
+from multiconv.oracle.problem import Problem
 from multiconv.testing import assert_conforms
+from multiconv.testing.strategies import VALUES, draw_problems
 
 NUMPY = mc.backend("numpy")
 SEEDS = range(8)

@@ -18,13 +18,23 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from multiconv import environments
-from multiconv.environments import RECIPES, Environment, Recipe, create, find, interpreters, listing, override, remove
-from multiconv.errors import BackendUnavailable
+from multiconv.core.errors import BackendUnavailable
+from multiconv.workers import environments
+from multiconv.workers.environments import (
+    RECIPES,
+    Environment,
+    Recipe,
+    create,
+    find,
+    interpreters,
+    listing,
+    override,
+    remove,
+)
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE = Path(getattr(sys, "_base_executable", sys.executable))
-SOURCE = Path(environments.__file__).parents[1]
+SOURCE = Path(environments.__file__).parents[2]
 
 # A recipe whose module every Python has, and whose version is that of a distribution that every venv has.
 NOTHING = Recipe("json", "1.0", lambda version: [], (THIS,), ("pip",))

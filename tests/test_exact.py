@@ -10,11 +10,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from multiconv import bounds, exact, oracle
-from multiconv.drawing import specs
-from multiconv.errors import ConvError
-from multiconv.exact import Scaled, by_definition, by_kronecker, correctly_rounded, round_to, scaled, sums
-from multiconv.spec import ConvSpec
+from multiconv import oracle
+from multiconv.core import bounds
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle import exact
+from multiconv.oracle.exact import Scaled, by_definition, by_kronecker, correctly_rounded, round_to, scaled, sums
+from multiconv.testing.strategies import specs
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = [np.dtype(t) for t in ("float16", BFLOAT16, "float32", "float64")]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv import lessons
+from multiconv.lessons import run as lessons
 
 SCRIPT = Path(__file__).parents[1] / "site" / "_static" / "explorer.js"
 WORDS = ("valid", "same", "same_upper", "same_lower", "full")

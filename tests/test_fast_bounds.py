@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from multiconv import bounds, fast_bounds
-from multiconv.drawing import draw_problems, given_values, with_values
-from multiconv.fast_bounds import ALGORITHMS, POINTS, normwise_constant, toom_cook
-from multiconv.problem import judge
-from multiconv.spec import ConvSpec
+from multiconv.core import bounds
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle import fast_bounds
+from multiconv.oracle.fast_bounds import ALGORITHMS, POINTS, normwise_constant, toom_cook
+from multiconv.oracle.judgement import judge
+from multiconv.testing.strategies import draw_problems, given_values, with_values
 
 HINT = 'judge it by their bound, with algorithm="fft" or algorithm="winograd"'
 

@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from multiconv.errors import ConvError
-from multiconv.figures import KINDS, draw
-from multiconv.lessons import BACKENDS, Picture, Tab
+from multiconv.core.errors import ConvError
+from multiconv.lessons.figures import KINDS, draw
+from multiconv.lessons.run import BACKENDS, Picture, Tab
 
 VALUES = {
     "losses": np.geomspace(10, 0.1, 10).astype("float32"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from multiconv import coverage
-from multiconv.drawing import DTYPES, SITUATIONS, draw_problems, problem_levels, share_covered
-from multiconv.errors import ConvError
-from multiconv.memory import ARRANGEMENTS
-from multiconv.values import ALL_VALUES, VALUES
+from multiconv.core.errors import ConvError
+from multiconv.core.memory import ARRANGEMENTS
+from multiconv.oracle.values import ALL_VALUES, VALUES
+from multiconv.testing import coverage
+from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_problems, problem_levels, share_covered
 
 
 def signatures(problems):

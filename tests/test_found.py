@@ -18,9 +18,11 @@ from flax import nnx
 
 import multiconv as mc
 from multiconv import oracle
-from multiconv.drawing import with_values
-from multiconv.problem import Problem, judge
-from multiconv.spec import ConvSpec, Pads, Shape
+from multiconv.core.spec import ConvSpec
+from multiconv.core.types import Pads, Shape
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import Problem
+from multiconv.testing.strategies import with_values
 
 HALVES = ("float16", "bfloat16")
 MANY_CALLS = 1000

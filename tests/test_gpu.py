@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from multiconv.backends.torch import TorchBackend, full_precision
 
-from multiconv.drawing import draw_problems, with_values
-from multiconv.problem import judge
-from multiconv.spec import ConvSpec
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.testing.strategies import draw_problems, with_values
 
 SPEC = ConvSpec(padding=1)
 LONG_SUM = with_values(

@@ -12,29 +12,21 @@ from pathlib import Path
 import pytest
 
 import multiconv
+from multiconv.registry import locate
+from multiconv.workers.process import source_places
 
 PACKAGE = Path(multiconv.__file__).parent
 BACKENDS = Path(find_spec("multiconv.backends").origin).parent
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "tensorflow", "keras", "mxnet"}
 
-# Sent to another Python, such as MXNet's, which has a framework and NumPy and nothing else.
-SENT = [
-    *(
-        "__init__",
-        "errors",
-        "dtypes",
-        "spec",
-        "bounds",
-        "direct",
-        "fast",
-        "algorithms",
-        "backend",
-        "wire",
-        "memory",
-        "serve",
-    ),
-    "registry",
-]
+GUESTS = ("core", "algorithms", "guest")
+"""The packages that run in another Python, such as MXNet's, which has a framework and NumPy and nothing else."""
+SENT = sorted(p for package in GUESTS for p in (PACKAGE / package).glob("*.py"))
+MAY_ALSO_IMPORT = {
+    "core/dtypes.py": {"ml_dtypes"},  # where bfloat16 is asked for
+    "core/bounds.py": {"ml_dtypes"},
+    "guest/timed.py": {"threadpoolctl"},  # where it is there
+}
 FRAMEWORK_OF = {
     "numpy": set(),
     "torch": {"torch"},
@@ -58,7 +50,7 @@ def loaded(statement):
         "import multiconv; multiconv.backend('numpy')",
         "import multiconv; multiconv.backends()",
         "import multiconv; multiconv.ConvSpec().resolve((1, 1, 3), (1, 1, 2))",
-        "import multiconv.oracle, multiconv.bounds, multiconv.problem",
+        "import multiconv.oracle, multiconv.core.bounds, multiconv.oracle.problem",
     ],
 )
 def test_a_framework_is_imported_only_by_who_asks_for_it(statement):
@@ -90,33 +82,72 @@ def strangers(path):
     return {name.partition(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"multiconv", "numpy"}
 
 
-@pytest.mark.parametrize("module", SENT)
-def test_what_is_sent_to_another_python_imports_the_standard_library_and_numpy_only(module):
-    assert strangers(PACKAGE / f"{module}.py") == ({"ml_dtypes"} if module in ("dtypes", "bounds") else set())
+@pytest.mark.parametrize("path", SENT, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_what_runs_in_another_python_imports_the_standard_library_numpy_and_its_framework_only(path):
+    framework = FRAMEWORK_OF.get(path.stem.rpartition("_")[2], set())
+    allowed = framework | MAY_ALSO_IMPORT.get(f"{path.parent.name}/{path.name}", set())
+    assert strangers(path) <= allowed
+    ours = {module for module in imports(path) if module.startswith("multiconv.")}
+    assert {module.split(".")[1] for module in ours} <= {"core", path.parent.name}
+
+
+GUEST = """
+import importlib, json, sys
+
+class Refused:
+    "Finds nothing but the standard library, NumPy, multiconv and what else is named."
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"{name} is not to be imported here", name=name)
+
+setup = json.loads(sys.argv[1])
+sys.path[:0] = setup["serve"]
+from serve import Source
+allowed = {*sys.stdlib_module_names, "numpy", "multiconv"}
+sys.meta_path[:0] = [Refused(), Source(setup["places"])]
+for module in setup["modules"]:
+    importlib.import_module(module)
+del sys.meta_path[0]
+importlib.import_module(setup["backend"])
+"""
+
+
+@pytest.mark.parametrize("name", FRAMEWORK_OF)
+def test_it_can_be_imported_in_each_frameworks_python(name):
+    """With nothing but the standard library and NumPy; then the backend itself, with its framework."""
+    own = {f"{kind}_{name}" for kind in ("own_calls", "timed")}
+    of_others = {path.stem for path in SENT if path.stem.rpartition("_")[0] in ("own_calls", "timed")}
+    modules = [f"multiconv.{p.parent.name}.{p.stem}" for p in SENT if p.stem not in {"__init__", *of_others, *own}]
+    target = f"multiconv.backends.{name}"
+    setup = {
+        "serve": [str(PACKAGE / "guest")],
+        "places": source_places(f"{target}:{name.capitalize()}Backend"),
+        "modules": modules,
+        "backend": target,
+    }
+    command = [str(locate(name).python), "-I", "-c", GUEST, json.dumps(setup)]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
 
 
 def test_ml_dtypes_is_imported_only_for_bfloat16():
-    assert "ml_dtypes" not in loaded("import multiconv, multiconv.wire, multiconv.backends.numpy")
+    assert "ml_dtypes" not in loaded("import multiconv, multiconv.core.wire, multiconv.backends.numpy")
 
 
 def test_what_a_worker_loads_of_multiconv_is_what_may_be_sent():
     """In the order in which it meets them: the package, then each module that one of those imports at its top."""
-    names = loaded("import multiconv, multiconv.wire, multiconv.backends.numpy")
-    ours = {name.removeprefix("multiconv").removeprefix(".") or "__init__" for name in names if "multiconv" in name}
-    assert {name for name in ours if "editable" not in name} <= {*SENT, "backends", "backends.numpy"}
+    names = loaded("import multiconv, multiconv.core.wire, multiconv.backends.numpy")
+    ours = {name.partition(".")[2] for name in names if name.partition(".")[0] == "multiconv"} - {""}
+    assert {name.partition(".")[0] for name in ours} <= {*GUESTS, "backends", "registry"}
+    assert {name for name in ours if name.startswith("backends")} == {"backends", "backends.numpy"}
 
 
 @pytest.mark.parametrize("name", FRAMEWORK_OF)
 def test_a_backend_knows_its_own_framework_only(name):
     path = BACKENDS / f"{name}.py"
     assert strangers(path) == FRAMEWORK_OF[name]
-    assert {module for module in imports(path) if module.startswith("multiconv")} <= {
-        "multiconv.algorithms",
-        "multiconv.backend",
-        "multiconv.dtypes",
-        "multiconv.errors",
-        "multiconv.spec",
-    }
+    ours = {module for module in imports(path) if module.startswith("multiconv")}
+    assert {module.split(".")[1] for module in ours} <= ({"core", "algorithms"} if name == "numpy" else {"core"})
 
 
 def test_every_backend_has_been_looked_at():
@@ -126,7 +157,10 @@ def test_every_backend_has_been_looked_at():
 
 # ---- What is public is explained
 
-SOURCES = sorted({*PACKAGE.glob("*.py"), *BACKENDS.glob("*.py")})
+SOURCES = sorted(
+    {p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] not in ("data", "backends")}
+    | {*BACKENDS.glob("*.py")}
+)
 CLASSES = {
     node.name: node for path in SOURCES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
 }

@@ -8,10 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from multiconv import bounds
-from multiconv.drawing import given_values, with_values
-from multiconv.problem import Expected, Judgement, Leave, judge
-from multiconv.spec import ConvSpec
+from multiconv.core import bounds
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import Expected, Judgement, Leave, judge
+from multiconv.testing.strategies import given_values, with_values
 
 INF, NAN = np.inf, np.nan
 

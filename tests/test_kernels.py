@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 
-from multiconv import kernels
-from multiconv.errors import ConvError
-from multiconv.kernels import blur, describe, describe_all, directional_edge, parse, second_derivative, table
+from multiconv.core.errors import ConvError
+from multiconv.lessons import kernels
+from multiconv.lessons.kernels import blur, describe, describe_all, directional_edge, parse, second_derivative, table
 
 SOBEL_X = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
 SOBEL_Y = [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]

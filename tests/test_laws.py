@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from multiconv.backends.numpy import NumpyBackend
 
 import multiconv as mc
-from multiconv import laws
-from multiconv.drawing import draw_problems, given_values, specs, with_values
-from multiconv.laws import ALWAYS, INTEGERS, LAWS, NAN_STAYS_LOCAL, Law
-from multiconv.problem import Problem, judge
-from multiconv.spec import ConvSpec, Geometry, Shape
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Shape
+from multiconv.oracle import laws
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.laws import ALWAYS, INTEGERS, LAWS, NAN_STAYS_LOCAL, Law
+from multiconv.oracle.problem import Problem
+from multiconv.testing.strategies import draw_problems, given_values, specs, with_values
 
 Host = npt.NDArray[Any]
 Ask = Callable[..., Host]

@@ -7,9 +7,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from multiconv.errors import ConvError
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import ConvSpec
 from multiconv.layers import Layer, layers, networks, source
-from multiconv.spec import ConvSpec
 
 ALL = [layer for network in networks() for layer in layers(network)]
 EVERY_LAYER = pytest.mark.parametrize("layer", ALL, ids=lambda layer: f"{layer.network}-{layer.name}")

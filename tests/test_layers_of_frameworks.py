@@ -14,10 +14,10 @@ import tensorflow as tf
 import torch
 from flax import nnx
 
-from multiconv.drawing import given_values, seeded, with_values
-from multiconv.problem import judge
-from multiconv.spec import ConvSpec
-from multiconv.worker import source_places
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.testing.strategies import given_values, seeded, with_values
+from multiconv.workers.process import source_places
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
 EVERY_RANK = pytest.mark.parametrize("ndim", [1, 2, 3])

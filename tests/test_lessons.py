@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from multiconv import lessons
-from multiconv.cli import main
-from multiconv.errors import BackendUnavailable, ConvError
-from multiconv.lessons import BACKENDS, CellPlace, Comparison, Lesson, Picture, Tab, comparisons, lesson, run
-from multiconv.notebooks import export, notebook
+from multiconv.cli.main import main
+from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.lessons import run as lessons
+from multiconv.lessons.notebooks import export, notebook
+from multiconv.lessons.run import BACKENDS, CellPlace, Comparison, Lesson, Picture, Tab, comparisons, lesson, run
 
 ALL = lessons.lessons()
 NAMES = [one.name for one in ALL]
@@ -245,7 +245,7 @@ def test_what_is_not_mnist_is_bad_usage(tmp_path: Path) -> None:
 
 def test_without_what_lessons_need_it_is_said_how_to_get_it() -> None:
     for missing in ("yaml", "nbformat"):
-        script = f"import sys; sys.modules[{missing!r}] = None; from multiconv.cli import main; main()"
+        script = f"import sys; sys.modules[{missing!r}] = None; from multiconv.cli.main import main; main()"
         command = [sys.executable, "-c", script, "lesson", "export", "cross-correlation", "-o", "/tmp/never.ipynb"]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ran.returncode == 3

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from orders import pairwise, sequential
 
-from multiconv import bounds, oracle, precision
-from multiconv.drawing import given_values, with_values
-from multiconv.precision import lost
-from multiconv.problem import judge
-from multiconv.spec import ConvSpec
-from multiconv.values import VALUES, W, X, seeded
+from multiconv import oracle
+from multiconv.core import bounds
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle import precision
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.precision import lost
+from multiconv.oracle.values import VALUES, W, X, seeded
+from multiconv.testing.strategies import given_values, with_values
 
 ROWS, COLUMNS = 40, 50
 WIDER = {"float16": "float32", "bfloat16": "float32", "float32": "float64", "float64": "longdouble"}

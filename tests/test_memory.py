@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from multiconv import memory
-from multiconv.memory import ALIGNMENT_BYTES, ARRANGEMENTS, arranged, copied, described, is_plain, placed
+from multiconv.core import memory
+from multiconv.core.memory import ALIGNMENT_BYTES, ARRANGEMENTS, arranged, copied, described, is_plain, placed
 
 DTYPES = [np.dtype("float16"), np.dtype(ml_dtypes.bfloat16), np.dtype("float64")]
 SHAPES = [(5,), (2, 3), (2, 3, 4), (3, 2, 4, 5), (2, 3, 2, 4, 3), (1,), (1, 1, 1), (1, 3, 1, 2)]

@@ -11,7 +11,7 @@ import pytest
 from multiconv.backends.numpy import NumpyBackend
 
 import multiconv as mc
-from multiconv.drawing import seeded
+from multiconv.testing.strategies import seeded
 
 Call = dict[str, Any]
 

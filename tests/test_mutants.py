@@ -13,10 +13,11 @@ from ml_dtypes import bfloat16
 from multiconv.backends.numpy import NumpyBackend
 from mutants import MUTANTS, SUBTLE, Mutant, as_function, right, wrong_directions
 
-from multiconv.candidate import Candidate
-from multiconv.drawing import draw_problems
-from multiconv.problem import DIRECTIONS, Expected, Problem, judge
-from multiconv.spec import ConvSpec
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import Expected, judge
+from multiconv.oracle.problem import DIRECTIONS, Problem
+from multiconv.testing.candidate import Candidate
+from multiconv.testing.strategies import draw_problems
 
 DEFAULT_EXAMPLES = 200
 Host = npt.NDArray[Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from multiconv.core.spec import ConvSpec
 from multiconv.layers import layers, networks
-from multiconv.network_layers import CANDIDATE_PRODUCTS, layer_problem, layer_problems
-from multiconv.spec import ConvSpec
+from multiconv.testing.network_layers import CANDIDATE_PRODUCTS, layer_problem, layer_problems
 
 
 def test_the_layers_of_networks_are_those_that_are_small_enough():

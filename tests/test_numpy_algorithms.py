@@ -11,14 +11,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv import bounds, direct, fast
-from multiconv.algorithms import ALGORITHMS, METHODS, POLICIES, CrossCorrelation, adjoint, by_adjoint, choose
-from multiconv.direct import tiles
-from multiconv.drawing import DTYPES, SITUATIONS, draw_all, problems, seeded, specs, with_values
-from multiconv.errors import BackendUnavailable, ConvError
-from multiconv.fast import kronecker_squares
-from multiconv.problem import DIRECTIONS, judge
-from multiconv.spec import ConvSpec
+from multiconv.algorithms import depthwise, im2col, tiling, winograd
+from multiconv.algorithms.choice import ALGORITHMS, METHODS, POLICIES, CrossCorrelation, adjoint, by_adjoint, choose
+from multiconv.algorithms.tiling import tiles
+from multiconv.algorithms.winograd import kronecker_squares
+from multiconv.core import bounds
+from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import DIRECTIONS
+from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_all, problems, seeded, specs, with_values
 
 FAST = {"winograd", "fft"}
 DIRECT = [name for name in ALGORITHMS if name not in FAST]
@@ -167,12 +169,12 @@ CUT = [
 
 @pytest.fixture
 def _little_room(monkeypatch):
-    monkeypatch.setattr(direct, "TILE", 2**15)
-    monkeypatch.setattr(direct, "AT_ONCE", 2**12)
-    monkeypatch.setattr(direct, "LARGE", 200)
-    monkeypatch.setattr(direct, "COLUMNS", 32)
-    monkeypatch.setattr(fast, "KERNEL_BYTES", 2**14)
-    monkeypatch.setattr(fast, "BLOCK_BYTES", 2**17)
+    monkeypatch.setattr(tiling, "TILE_ELEMENTS", 2**15)
+    monkeypatch.setattr(depthwise, "BLOCK_ELEMENTS", 2**12)
+    monkeypatch.setattr(depthwise, "ONE_PRODUCT_OUTPUTS", 200)
+    monkeypatch.setattr(im2col, "TILE_OUTPUTS", 32)
+    monkeypatch.setattr(winograd, "KERNEL_BYTES", 2**14)
+    monkeypatch.setattr(winograd, "BLOCK_BYTES", 2**17)
 
 
 @pytest.mark.usefixtures("_little_room")

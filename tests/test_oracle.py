@@ -17,10 +17,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from multiconv import bounds, exact, oracle
-from multiconv.drawing import seeded, specs
-from multiconv.errors import ConvError
-from multiconv.spec import ConvSpec
+from multiconv import oracle
+from multiconv.core import bounds
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle import exact
+from multiconv.testing.strategies import seeded, specs
 
 MOST_PRODUCTS = 20_000
 
@@ -444,8 +446,8 @@ def test_the_oracle_knows_nothing_of_multiconv_but_shapes():
 
     here = Path(oracle.__file__)
     ours = {name for name in imported(here) if name.startswith("multiconv")}
-    assert ours == {"multiconv.spec"}
-    assert {name for name in imported(here.with_name("spec.py")) if "multiconv" in name} == {"multiconv.errors"}
+    assert ours == {"multiconv.core.spec"}
+    assert {name for name in imported(here.with_name("spec.py")) if "multiconv" in name} == {"multiconv.core.errors"}
     assert not {name for name in imported(here.with_name("errors.py")) if "multiconv" in name}
     others = {name.partition(".")[0] for name in imported(here)} - {"multiconv"}
     assert others <= sys.stdlib_module_names | {"numpy"}

@@ -15,7 +15,7 @@ from jax import lax
 from multiconv.backends.jax import JaxBackend
 from multiconv.backends.torch import TorchBackend
 
-from multiconv.spec import ConvSpec
+from multiconv.core.spec import ConvSpec
 
 # ---- torch
 

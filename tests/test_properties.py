@@ -16,8 +16,8 @@ from conftest import FIVE
 from rich.console import Console
 
 import multiconv as mc
-from multiconv import properties as measured
-from multiconv.properties import (
+from multiconv.survey import properties as measured
+from multiconv.survey.properties import (
     CASES,
     DTYPES,
     EXPECTED,

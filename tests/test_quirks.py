@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 import multiconv as mc
-from multiconv import quirks, registry
-from multiconv.drawing import given_values, seeded
-from multiconv.problem import DIRECTIONS, judge
-from multiconv.quirks import Found, Quirk
+from multiconv import registry
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import DIRECTIONS
+from multiconv.survey import quirks
+from multiconv.survey.quirks import Found, Quirk
+from multiconv.testing.strategies import given_values, seeded
 
 pytestmark = pytest.mark.xdist_group("quirks")  # so that what takes long is done in one process
 
@@ -210,7 +212,8 @@ def test_the_command_runs_and_compares() -> None:
 CHANGED = """
 import sys
 from dataclasses import replace
-from multiconv import cli, quirks
+from multiconv.cli.main import main as cli
+from multiconv.survey import quirks
 there = quirks.catalogue()
 quirks.catalogue = lambda: (replace(there[0], outcome="something else"), *there[1:])
 sys.argv = ["multiconv", "quirks", "--run", "--framework", "numpy"]

@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 import torch
 
-from multiconv.drawing import given_values, with_values
-from multiconv.errors import ConvError, UnsupportedError
-from multiconv.problem import judge
-from multiconv.spec import ConvSpec
+from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import judge
+from multiconv.testing.strategies import given_values, with_values
 
 CALLED = ("cross_correlate", "convolve", "conv_transpose", "cross_correlate_vjp")
 EVERY = (*CALLED, "layer")

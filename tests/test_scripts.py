@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from multiconv import ConvSpec, registry
-from multiconv.drawing import VALUES, draw_problems, given_values, seeded, with_values
-from multiconv.problem import DIRECTIONS, Judgement
-from multiconv.scripts import script
+from multiconv.check.scripts import script
+from multiconv.oracle.judgement import Judgement
+from multiconv.oracle.problem import DIRECTIONS
+from multiconv.testing.strategies import VALUES, draw_problems, given_values, seeded, with_values
 
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet")
 BACKENDS = ("numpy", *FRAMEWORKS)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import multiconv as mc
-from multiconv.candidate import Candidate
-from multiconv.drawing import with_values
-from multiconv.problem import Judgement, judge
-from multiconv.shrinking import REPEATS, Finding, reduced
-from multiconv.spec import ConvSpec
-from multiconv.values import ALL_VALUES
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import Judgement, judge
+from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.candidate import Candidate
+from multiconv.testing.shrinking import REPEATS, Finding, reduced
+from multiconv.testing.strategies import with_values
 
 LONG = 30.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import chromium, watched
 
-from multiconv import lessons
+from multiconv.lessons import run as lessons
 
 ROOT = Path(__file__).parents[1]
 LESSONS = [lesson.name for lesson in lessons.lessons()]

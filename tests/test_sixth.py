@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import FIVE
 
-from multiconv.spec import ConvSpec
+from multiconv.core.spec import ConvSpec
 
 SIXTH = Path(__file__).with_name("sixth")
 PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-build-isolation")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from multiconv.drawing import specs
-from multiconv.errors import ConvError
-from multiconv.spec import LARGEST, LAYOUTS, PADDING_WORDS, SAME, ConvSpec, Geometry
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import LARGEST, LAYOUTS, PADDING_WORDS, SAME, ConvSpec, Geometry
+from multiconv.testing.strategies import specs
 
 AXIS = st.tuples(
     st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(0, 6), st.integers(0, 6)

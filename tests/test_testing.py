@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiconv.drawing import VALUES, draw_problems, given_values, specs, with_values
-from multiconv.problem import Problem, judge
-from multiconv.shrinking import no_larger, smallest
-from multiconv.spec import ConvSpec, Shape
+from multiconv.core.spec import ConvSpec
+from multiconv.core.types import Shape
+from multiconv.oracle.judgement import judge
+from multiconv.oracle.problem import Problem
+from multiconv.testing.shrinking import no_larger, smallest
+from multiconv.testing.strategies import VALUES, draw_problems, given_values, specs, with_values
 
 
 @given(specs())

@@ -8,9 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from multiconv import scripts, values
-from multiconv.bounds import finfo
-from multiconv.values import ALL_VALUES, BIAS, DY, EXTREME, VALUES, X_BIAS, W, X, seeded
+from multiconv.check import scripts
+from multiconv.core.bounds import finfo
+from multiconv.oracle import values
+from multiconv.oracle.values import ALL_VALUES, BIAS, DY, EXTREME, VALUES, X_BIAS, W, X, seeded
 
 NAMES = ("float16", "bfloat16", "float32", "float64")
 SHAPE = (40, 50)

@@ -66,7 +66,12 @@ def test_it_has_every_file_and_no_other(checkout, wheel):
         for file in folder.rglob("*")
         if file.is_file()
     }
-    assert {"multiconv/worker.py", "multiconv/py.typed", "multiconv/data/layers.json"} <= sources
+    assert {
+        "multiconv/core/wire.py",
+        "multiconv/guest/serve.py",
+        "multiconv/py.typed",
+        "multiconv/data/layers.json",
+    } <= sources
     assert {f"multiconv/backends/{name}.py" for name in ("__init__", "numpy", "torch", "mxnet")} <= sources
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in packed if ".dist-info/" not in name} == sources
@@ -78,7 +83,7 @@ def test_it_has_the_entry_points_the_command_and_the_licence(wheel):
     entry_points = archive.read(f"{info}/entry_points.txt").decode()
     for name in ("numpy", "torch", "jax", "tensorflow", "mxnet"):
         assert f"{name} = multiconv.backends.{name}:{name.capitalize()}Backend" in entry_points
-    assert "multiconv = multiconv.cli:main" in entry_points
+    assert "multiconv = multiconv.cli.main:main" in entry_points
     assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
 
 

@@ -19,7 +19,7 @@ import pytest
 
 import multiconv as mc
 from multiconv import registry
-from multiconv.worker import KEPT_STDERR, RemoteBackend, Worker, source_places
+from multiconv.workers.process import KEPT_STDERR, RemoteBackend, Worker, source_places
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS / "sixth"))

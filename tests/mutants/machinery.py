@@ -12,9 +12,11 @@ import numpy.typing as npt
 from multiconv.backends.numpy import NumpyBackend
 
 from multiconv import oracle
-from multiconv.check import Case
-from multiconv.problem import Expected, Problem, judge, judged
-from multiconv.spec import ConvSpec, Geometry, Padding
+from multiconv.check.cases import Case
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Padding
+from multiconv.oracle.judgement import Expected, judge
+from multiconv.oracle.problem import Problem, judged
 
 Host = npt.NDArray[Any]
 
@@ -98,7 +100,7 @@ class Mutant(NumpyBackend):
     says : str
         What is wrong with it.
     directions : tuple of str
-        Where it is wrong, as `multiconv.problem.DIRECTIONS` has them.
+        Where it is wrong, as `multiconv.oracle.problem.DIRECTIONS` has them.
     memory : dict
         What it remembers from one call to the next. Most mutants remember nothing.
     """
@@ -182,7 +184,7 @@ def wrong_directions(
 
 
 def as_function(mutant: Mutant) -> Callable[..., Host]:
-    """Return the mutant's cross-correlation as a plain function, as `multiconv.candidate.Candidate` takes one.
+    """Return the mutant's cross-correlation as a plain function, as `multiconv.testing.candidate.Candidate` takes one.
 
     The function is called as ``f(x, w, bias, *, stride, padding, dilation, groups)``, channels first. Only a mutant
     that is wrong in the direction ``"forward"`` gives a wrong function.

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.backend import Array, Host, Operation
-from multiconv.errors import ConvError
-from multiconv.spec import ConvSpec, Geometry
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation
 from multiconv_loops import LoopsBackend
 
 

@@ -1,0 +1,1 @@
+"""The NumPy backend's arithmetic. It imports the standard library, NumPy and `multiconv.core` only."""

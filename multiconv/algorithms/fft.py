@@ -1,0 +1,82 @@
+"""Cross-correlation with one channel and a large kernel by the fast Fourier transform, tile by tile.
+
+The results are sums of other numbers than the products of the definition, so no error is small against its own output:
+they lie within `multiconv.core.bounds.normwise` with the constant that the algorithm declares, and integers come out
+rounded. Nor does what is not finite stay where it is seen: then `Im2col` does it once more.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from multiconv.algorithms.im2col import Im2col
+from multiconv.algorithms.tiling import box_of
+from multiconv.core import bounds
+from multiconv.core.spec import Geometry
+from multiconv.core.types import Array
+
+SPECTRUM_ELEMENTS = 2**19
+"""How many elements the transforms of an image and of a kernel have at most."""
+
+
+class FFT:
+    """One channel, stride 1, in two dimensions: the product of the transforms of the image and of the kernel.
+
+    The image is cut into tiles of a power of two, some four times the kernel, that overlap by as much as the kernel
+    reaches (overlap-save): of each, the outputs that have not gone round its edge are kept. ``log2`` of a tile's pixels
+    products an output, whatever the kernel.
+    """
+
+    needs = "two spatial axes, one input channel, stride 1, dilation 1, and a kernel that is not too large"
+
+    def __init__(self, g: Geometry) -> None:
+        self.g = g
+        self.size = transform_size(g)
+        self.whole = tuple(n - k + 1 for n, k in zip(self.size, g.kernel))
+
+    @staticmethod
+    def takes(g: Geometry) -> bool:
+        """Whether it can compute this."""
+        if g.ndim != 2 or g.in_channels != 1 or {*g.stride, *g.dilation} != {1}:
+            return False
+        return prod(transform_size(g)) * (1 + g.out_channels) <= SPECTRUM_ELEMENTS
+
+    @staticmethod
+    def normwise_constant(g: Geometry, dtype: str) -> float:
+        """The constant c of its `multiconv.core.bounds.normwise`."""
+        return bounds.fft_constant(transform_size(g), channels=1, dtype=dtype)
+
+    def forward(self, x: Array, w: Array, y: Array) -> None:
+        """Write the cross-correlation of x and w into y."""
+        g = self.g
+        with np.errstate(invalid="ignore", over="ignore"):
+            spectra = np.fft.rfft2(w[:, 0], self.size).conj()
+            for first in product(*(range(0, n, step) for n, step in zip(g.out, self.whole))):
+                box = box_of(g, first, self.whole)
+                pixels = np.zeros(box.shape, x.dtype)
+                kept = tuple(slice(0, min(step, n - f)) for step, n, f in zip(self.whole, g.out, first))
+                into = tuple(slice(f, f + k.stop) for f, k in zip(first, kept))
+                for number in range(g.batch):
+                    pixels[box.at] = x[(number, 0, *box.seen)]
+                    outputs = np.fft.irfft2(np.fft.rfft2(pixels) * spectra, self.size)[(slice(None), *kept)]
+                    if not np.isfinite(outputs.sum()):
+                        Im2col(g).forward(x, w, y)
+                        return
+                    y[(number, slice(None), *into)] = outputs
+
+
+def transform_size(g: Geometry) -> tuple[int, ...]:
+    """The power of two, along each axis, that is about four times the kernel or holds the whole image.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> transform_size(ConvSpec().resolve((1, 1, 512, 70), (1, 1, 31, 31)))
+    (128, 128)
+    >>> transform_size(ConvSpec().resolve((1, 1, 512, 50), (1, 1, 31, 31)))
+    (128, 64)
+    """
+    return tuple(1 << (min(4 * k, n + k - 1) - 1).bit_length() for n, k in zip(g.out, g.kernel))

@@ -1,0 +1,1 @@
+"""The benchmark: what each backend takes for the layers of networks."""

@@ -1,0 +1,209 @@
+"""What a person, or another program, reads of a benchmark: progress, a table, and pyperf's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pyperf
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from multiconv.bench.results import MEASURED, Measurement, Report, Row
+from multiconv.bench.statistics import Ratio, geometric_mean
+from multiconv.layers import layer_set, networks
+
+STATUS_COLOURS = {"unsupported": "yellow"}
+
+
+def print_bench(report: Report, console: Console) -> None:
+    """The table of a benchmark, means and totals, the noise floor, and what was not measured.
+
+    Examples
+    --------
+    >>> from multiconv.bench.workers import parse_variant
+    >>> from multiconv.layers import parse_layer
+    >>> layer = parse_layer("x=1,1,8,8 w=1,1,3,3")
+    >>> report = bench.bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=1, processes=1)
+    >>> print_bench(report, Console(width=200))
+    layer...direction...backend...
+    """
+    console.print(_rows_table(report))
+    console.print(_summary_table(report))
+    for row in report.rows:
+        if row.status != MEASURED:
+            reason = row.reason.partition("\n")[0]
+            colour = STATUS_COLOURS.get(row.status, "bold red")
+            console.print(Text(f"{row.entry.title}: {row.status}: {reason}", colour), soft_wrap=True)
+        elif row.exceeds_threads:
+            used = f"{row.entry.title} used {row.processor:.2f} cores, but was given {row.entry.case.threads}"
+            console.print(Text(f"{used}: its time is not that of equals", "yellow"), soft_wrap=True)
+    for m in report.missing:
+        console.print(Text(f"{m['name']} was left out: {m['reason']}"), soft_wrap=True)
+    console.print(Text(f"\n{last_line(report)}"), soft_wrap=True)
+
+
+def shown_ratio(ratio: Ratio | None) -> str:
+    """A ratio with its interval, or a dash.
+
+    Examples
+    --------
+    >>> shown_ratio(Ratio(1.234, 1.1, 1.3)), shown_ratio(None)
+    ('1.23 [1.10, 1.30]', '-')
+    """
+    return "-" if ratio is None else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def means(report: Report) -> list[tuple[str, str, str, float, int]]:
+    """For each variant, mode and direction: the geometric mean of the ratios, and of how many cases."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in report.rows:
+        ratio = report.ratio(row)
+        if ratio is not None:
+            e = row.entry
+            found.setdefault((e.variant.label, e.mode, e.case.direction), []).append(ratio.value)
+    return [(*key, geometric_mean(values), len(values)) for key, values in found.items()]
+
+
+def totals(report: Report) -> list[tuple[str, str, str, str, float]]:
+    """For each network of which every layer was measured, by variant, mode and direction: seconds of all its layers."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in report.rows:
+        e, c = row.entry, row.entry.case
+        key = (c.layer.network, c.batch, c.dtype, c.threads, c.layout, e.variant.label, e.mode, c.direction)
+        found.setdefault(key, []).append(row)
+    sizes = {of: len(layer_set(of).layers) for of in networks()}
+    return [
+        (_conditions(*key[:5]), *key[5:], sum(r.entry.case.layer.count * r.median for r in rows))
+        for key, rows in found.items()
+        if len(rows) == sizes.get(key[0]) and all(r.status == MEASURED for r in rows)
+    ]
+
+
+def _conditions(network: str, batch: int, dtype: str, threads: int, layout: str) -> str:
+    return f"{network}, batch {batch}, {dtype}, {threads} thread{'s' * (threads > 1)}, {layout}"
+
+
+def as_pyperf_json(report: Report) -> str:
+    """The rows that were measured as pyperf has them, a run for each process; at least one must be.
+
+    Examples
+    --------
+    >>> from multiconv.bench.workers import parse_variant
+    >>> from multiconv.layers import parse_layer
+    >>> layer = parse_layer("x=1,1,8,8 w=1,1,3,3")
+    >>> report = bench.bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=2, processes=1)
+    >>> (benchmark,) = pyperf.BenchmarkSuite.loads(as_pyperf_json(report))
+    >>> len(benchmark.get_values())
+    2
+    """
+    machine = pyperf.Run([1.0]).get_metadata()
+    workers = {(w["variant"], w["threads"], w["process"]): w for w in report.workers}
+
+    def run(row: Row, m: Measurement) -> pyperf.Run:
+        worker = workers[row.entry.variant.label, row.entry.case.threads, m.process]
+        metadata = {**machine, **_metadata(row, worker), "loops": m.loops, "first_call": m.first_call}
+        return pyperf.Run(m.seconds, metadata=metadata, collect_metadata=False)
+
+    benchmarks = [pyperf.Benchmark([run(row, m) for m in row.measurements]) for row in report.measured]
+    text = StringIO()
+    pyperf.BenchmarkSuite(benchmarks).dump(text)
+    return text.getvalue()
+
+
+def last_line(report: Report) -> str:
+    """How far the numbers can be trusted, and how they were got."""
+    s = report.settings
+    rounds = f"{s['rounds']} rounds in each of {s['processes']} processes, seed {s['seed']}, {report.seconds:.0f} s"
+    if report.workers:
+        rounds += f". Load average when it began: {report.workers[0]['load']:.1f}"
+    if not report.twins:
+        return f"{rounds}. The reference was not measured against itself: there is no noise floor."
+    twice = f"Noise floor: {s['reference']} against itself came out up to {report.noise:.1%} apart"
+    return f"{twice} on {len(report.twins)} layers; a ratio in colour is further from 1, with its interval. {rounds}."
+
+
+def _metadata(row: Row, worker: dict[str, Any]) -> dict[str, Any]:
+    """What pyperf's JSON says of a row besides its values."""
+    c, report = row.entry.case, worker["settings"]
+    return {
+        "name": row.entry.title,
+        "unit": "second",
+        "backend": f"{row.entry.variant.label} {worker['version']}",
+        "backend_python": worker["python"],
+        "backend_settings": json.dumps({k: report[k] for k in ("affinity", "threads", "environment")}),
+        "blas": json.dumps(report["libraries"]),
+        "checked": row.checked,
+        "flops": c.flops,
+        "flops_without_padding": c.flops_without_padding,
+        "intensity": c.intensity,
+        "matmul_flops_per_second": worker["matmul_rate"][c.dtype],
+        "processor_per_wall": row.processor,
+        "exceeds_threads": str(row.exceeds_threads),
+    }
+
+
+def _rows_table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    cases = [row.entry.case for row in report.rows]
+    varying: list[tuple[str, Callable[[Row], str]]] = [
+        ("batch", lambda r: str(r.entry.case.batch)),
+        ("dtype", lambda r: r.entry.case.dtype),
+        ("threads", lambda r: str(r.entry.case.threads)),
+        ("layout", lambda r: r.entry.case.layout),
+    ]
+    shown = [(name, of) for name, of in varying if len({getattr(c, name) for c in cases}) > 1]
+    table.add_column("layer")
+    table.add_column("direction")
+    for name, _ in shown:
+        table.add_column(name)
+    table.add_column("backend")
+    reference = report.settings["reference"]
+    for heading in ("ms", "quartiles", "GFLOP/s", "unpadded", "of matmul", f"speed / {reference}", "first ms", "cores"):
+        table.add_column(heading, justify="right")
+    table.add_column("checked")
+    before = None
+    for row in report.rows:
+        e, c = row.entry, row.entry.case
+        if before is not None and before != c:
+            table.add_row()
+        first = ["", ""] if before == c else [escape(f"{c.layer.network} {c.layer.name}".strip()), c.direction]
+        before = c
+        table.add_row(*first, *[of(row) for _, of in shown], f"{e.variant.label} {e.mode}", *_figures(report, row))
+    return table
+
+
+def _figures(report: Report, row: Row) -> list[str | Text]:
+    if row.status != MEASURED:
+        return [Text(row.status, STATUS_COLOURS.get(row.status, "bold red"))]
+    low, median, high = (1e3 * q for q in row.quartiles)
+    ratio = report.ratio(row)
+    colour = "" if ratio is None or not ratio.is_real(report.noise) else "green" if ratio.value > 1 else "red"
+    return [
+        f"{median:.3f}",
+        f"{low:.3f} {high:.3f}",
+        f"{row.rate / 1e9:.1f}",
+        f"{row.rate_without_padding / 1e9:.1f}",
+        f"{row.fraction_of_matmul:.0%}",
+        Text(shown_ratio(ratio), colour),
+        f"{1e3 * row.first_call:.1f}",
+        Text(f"{row.processor:.2f}", "yellow" if row.exceeds_threads else ""),
+        row.checked,
+    ]
+
+
+def _summary_table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for heading in ("", "backend", "direction"):
+        table.add_column(heading)
+    table.add_column("", justify="right")
+    for label, mode, direction, mean, count in means(report):
+        of = f"geometric mean of speed / {report.settings['reference']}, {count} cases"
+        table.add_row(of, f"{label} {mode}", direction, f"{mean:.3f}")
+    for network, label, mode, direction, seconds in totals(report):
+        table.add_row(f"all layers of {network}", f"{label} {mode}", direction, f"{1e3 * seconds:.1f} ms")
+    return table

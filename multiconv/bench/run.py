@@ -1,0 +1,383 @@
+"""Which backend is faster, and whether the difference is real.
+
+Each variant of a backend runs in a worker of its own and times itself there. Rounds go over all variants in random
+order, so that what slows the machine down slows them all, and ratios are taken between times of one round. The whole is
+repeated in fresh processes. An answer is judged by the oracle before it is timed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from itertools import groupby
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from multiconv import registry
+from multiconv.bench.cases import DIRECTIONS, Case, usual_mode
+from multiconv.bench.journal import Journal
+from multiconv.bench.results import MEASURED, Entry, Measurement, Report, Row
+from multiconv.bench.workers import TimedWorker, Variant
+from multiconv.core import bounds
+from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, ConvError
+from multiconv.core.spec import Geometry
+from multiconv.core.types import Progress, no_progress
+from multiconv.layers import Layer
+from multiconv.oracle.judgement import Expected, judge
+from multiconv.oracle.problem import Problem
+from multiconv.testing.strategies import with_values
+
+CHECKED_WINDOWS = 1 << 25  # numbers that the oracle gathers: 256 MB, a second or two
+CHECKED_PRODUCTS = {"float64": 1 << 24}  # in longdouble, for which there is no BLAS
+MOST_PRODUCTS = 1 << 31
+
+
+def bench(
+    variants: Sequence[Variant],
+    layers: Sequence[Layer],
+    *,
+    directions: Sequence[str] = DIRECTIONS,
+    batches: Sequence[int] = (),
+    dtypes: Sequence[str] = ("float32",),
+    threads: Sequence[int] = (1,),
+    layouts: Sequence[str] = ("native",),
+    modes: Sequence[str] = (),
+    rounds: int = 5,
+    processes: int = 2,
+    reference: str | None = None,
+    optional: bool = False,
+    seed: int = 0,
+    timeout: float = 60.0,
+    journal: Path | None = None,
+    progress: Progress = no_progress,
+) -> Report:
+    """Time layers on variants of backends.
+
+    Parameters
+    ----------
+    variants : sequence of Variant
+    layers : sequence of Layer
+    directions : sequence of str
+        Of `multiconv.bench.cases.DIRECTIONS`.
+    batches : sequence of int
+        By default what the layer's source gives it.
+    dtypes, threads, layouts : sequence
+        What to time each in; `multiconv.bench.cases.Case` says what they mean.
+    modes : sequence of str
+        Of `multiconv.bench.cases.MODES`, of which each backend has some. By default each one's usual mode.
+    rounds, processes : int
+        How often to go over all variants in a process, and in how many fresh processes to do that.
+    reference : str, optional
+        The label of the variant that others are compared with; by default torch, or else the first.
+    optional : bool
+        Whether to leave out, and report, variants that can't be had.
+    seed : int
+        Of the order within rounds, and of the values that answers are judged on.
+    timeout : float
+        Seconds that a request to a worker may take.
+    journal : path, optional
+        Where to keep what is done, and to find what was done before, which is not measured again.
+    progress : callable, optional
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    BackendUnavailable
+        If a variant can't be had and `optional` is not set, or none can.
+    ConvError
+        If the journal is another benchmark's.
+
+    Examples
+    --------
+    >>> from multiconv.bench.workers import parse_variant
+    >>> from multiconv.layers import parse_layer
+    >>> layer = parse_layer("x=1,1,8,8 w=1,1,3,3")
+    >>> report = bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=2, processes=1)
+    >>> report.rows[0].status, len(report.rows[0].samples[0])
+    ('measured', 2)
+    """
+    began = time.monotonic()
+    variants, missing = _to_be_had(variants, optional=optional)
+    labels = [v.label for v in variants]
+    settings = {
+        "variants": labels,
+        "layers": [asdict(layer) for layer in layers],
+        "directions": list(directions),
+        "batches": list(batches),
+        "dtypes": list(dtypes),
+        "threads": list(threads),
+        "layouts": list(layouts),
+        "modes": list(modes),
+        "rounds": rounds,
+        "processes": processes,
+        "reference": reference or ("torch" if "torch" in labels else labels[0]),
+        "seed": seed,
+        "timeout": timeout,
+    }
+    groups = [
+        [Case(layer, n, d, dtype, t, layout) for d in directions for layout in layouts]
+        for t in threads
+        for dtype in dtypes
+        for layer in layers
+        for n in (batches or [layer.batch])
+    ]
+    run = _Run(variants, settings, Journal(journal, settings), (processes + 1) * len(groups), progress)
+    for of_threads in (list(g) for _, g in groupby(groups, key=lambda group: group[0].threads)):
+        for process in range(processes):
+            run.process(process, of_threads)
+    rows = run.rows([entry for group in groups for entry in run.entries(group)])
+    twins = [(a, b) for a, b in (run.rows(run.twins(group)) for group in groups) if a.samples and b.samples]
+    return Report(rows, twins, list(run.journal.workers.values()), missing, settings, time.monotonic() - began)
+
+
+def _to_be_had(variants: Sequence[Variant], *, optional: bool) -> tuple[list[Variant], list[dict[str, Any]]]:
+    """The variants whose backends are there, and what is to be said of the others."""
+    there, missing = [], []
+    for variant in variants:
+        try:
+            registry.locate(variant.name)
+            there.append(variant)
+        except BackendUnavailable as error:
+            missing.append(
+                {
+                    "name": variant.label,
+                    "reason": str(error),
+                    "install": registry.install_command(variant.name),
+                }
+            )
+    if missing and not (optional and there):
+        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
+    return there, missing
+
+
+class _Run:
+    """A benchmark's way through its groups: cases of one layer, batch, dtype and number of threads."""
+
+    def __init__(
+        self, variants: list[Variant], settings: dict[str, Any], journal: Journal, total: int, progress: Progress
+    ) -> None:
+        self.variants, self.settings, self.journal, self.progress = variants, settings, journal, progress
+        self.random = random.Random(settings["seed"])
+        self.done, self.total = 0, total
+
+    def entries(self, group: list[Case]) -> list[Entry]:
+        """What to time of a group, once it is known which modes each variant has."""
+        wanted = self.settings["modes"]
+        return [
+            Entry(case, variant, mode)
+            for case in group
+            for variant in self.variants
+            for mode in self._modes(variant)
+            if mode in (wanted or [usual_mode(variant.name)])
+        ]
+
+    def twins(self, group: list[Case]) -> list[Entry]:
+        """The reference's first entry of a group, twice."""
+        variant = next(v for v in self.variants if v.label == self.settings["reference"])
+        return [Entry(group[0], variant, usual_mode(variant.name), twin) for twin in ("A", "A again")]
+
+    def rows(self, entries: list[Entry]) -> list[Row]:
+        """What the journal has of these."""
+        found = self.journal.measurements
+        processes = range(self.settings["processes"])
+        return [Row(e, [found[e.title, p] for p in processes if (e.title, p) in found]) for e in entries]
+
+    def process(self, process: int, groups: list[list[Case]]) -> None:
+        """Measure groups that are to have the same number of threads, in fresh processes."""
+        threads = groups[0][0].threads
+        described = [(v.label, threads, process) in self.journal.workers for v in self.variants]
+        if all(described) and all(self._is_done(self._all(g, process), process) for g in groups):
+            self._advance(len(groups) * (2 if process == 0 else 1), "")
+            return
+        load = os.getloadavg()[0]
+        self.progress("bench", self.done, self.total, f"starting {len(self.variants)} workers")
+        with self._workers(self.variants, threads) as workers:
+            for worker in workers.values():
+                self._describe(worker, process, load)
+            if process == 0:
+                self._twins(groups, workers)
+            for group in groups:
+                self._advance(1, f"{group[0].title}, process {process + 1}")
+                entries = self.entries(group)
+                if not self._is_done(entries, process):
+                    self._measure([(e, workers[e.variant.label]) for e in entries], process)
+
+    def _all(self, group: list[Case], process: int) -> list[Entry]:
+        return [*self.entries(group), *(self.twins(group) if process == 0 else [])]
+
+    def _twins(self, groups: list[list[Case]], workers: dict[str, TimedWorker]) -> None:
+        """The reference against itself, for the noise floor."""
+        first = workers[self.settings["reference"]]
+        with self._workers([first.variant], first.threads) as again:
+            for group in groups:
+                self._advance(1, f"{group[0].title}, {first.variant.label} against itself")
+                pair = self.twins(group)
+                if not self._is_done(pair, 0):
+                    self._measure(list(zip(pair, [first, again[first.variant.label]])), 0)
+
+    def _measure(self, pairs: list[tuple[Entry, TimedWorker]], process: int) -> None:
+        """Check and prepare each entry, then go over all in rounds."""
+        measurements = [Measurement(e.title, process, matmul_rate=self._matmul_rate(e, process)) for e, _ in pairs]
+        jobs = [_Job(entry, worker, m) for (entry, worker), m in zip(pairs, measurements)]
+        for job in jobs:
+            earlier = self.journal.measurements.get((job.entry.title, process - 1))
+            if earlier is not None and earlier.status != MEASURED:
+                job.measurement = replace(earlier, process=process)
+            else:
+                job.prepare(self.settings["seed"], check=earlier is None)
+        for _ in range(self.settings["rounds"]):
+            by_worker = [[job for job in jobs if job.worker is worker] for worker in {j.worker: 0 for j in jobs}]
+            for of_worker in self.random.sample(by_worker, len(by_worker)):
+                for job in self.random.sample(of_worker, len(of_worker)):
+                    job.loop()
+                of_worker[0].worker.settle()
+        for job in jobs:
+            self.journal.add(job.concluded())
+        for worker in {job.worker: 0 for job in jobs}:
+            with suppress(BackendError, BackendUnavailable):
+                worker.forget()
+
+    def _is_done(self, entries: list[Entry], process: int) -> bool:
+        return all(self.journal.has(entry.title, process) for entry in entries)
+
+    def _describe(self, worker: TimedWorker, process: int, load: float) -> None:
+        """Note a worker's versions, settings and rates."""
+        dtypes = [dtype for dtype in self.settings["dtypes"] if dtype in worker.dtypes]
+        worker.settle()
+        self.journal.add_worker(
+            {
+                "variant": worker.variant.label,
+                "threads": worker.threads,
+                "process": process,
+                "load": load,
+                "version": worker.version,
+                "python": worker.python_version,
+                "settings": worker.settings(),
+                "matmul_rate": {dtype: worker.matmul_rate(dtype) for dtype in dtypes},
+                "stream_rate": worker.stream_rate(),
+            }
+        )
+        worker.settle()
+
+    def _modes(self, variant: Variant) -> list[str]:
+        found = [w for (label, _, _), w in self.journal.workers.items() if label == variant.label]
+        return list(found[0]["settings"]["modes"])
+
+    def _matmul_rate(self, entry: Entry, process: int) -> float:
+        worker = self.journal.workers[entry.variant.label, entry.case.threads, process]
+        return float(worker["matmul_rate"].get(entry.case.dtype, 0.0))
+
+    @contextmanager
+    def _workers(self, variants: list[Variant], threads: int) -> Iterator[dict[str, TimedWorker]]:
+        """A worker for each variant, all ended at the end."""
+        started: list[TimedWorker] = []
+
+        def start(variant: Variant) -> None:
+            started.append(TimedWorker(variant, threads, self.settings["timeout"]))
+
+        try:
+            with ThreadPoolExecutor(len(variants)) as pool:
+                list(pool.map(start, variants))
+            yield {worker.variant.label: worker for worker in started}
+        finally:
+            for worker in started:
+                worker.close()
+
+    def _advance(self, steps: int, doing: str) -> None:
+        self.progress("bench", self.done, self.total, doing)
+        self.done += steps
+
+
+@dataclass
+class _Job:
+    """An entry, the worker that computes it, and what has come of it; a failure ends it and nothing else."""
+
+    entry: Entry
+    worker: TimedWorker
+    measurement: Measurement
+    processor: float = 0.0
+
+    def prepare(self, seed: int, *, check: bool) -> None:
+        """Have the answer judged, then the call made ready."""
+        case, m = self.entry.case, self.measurement
+        with self._noting_failure():
+            checked = _checked(case.layer, case.batch, case.direction, case.dtype)
+            size = "x".join(map(str, checked.size))
+            m.checked = "whole" if checked == case.geometry else f"at {size}"
+            if check and (fault := self._fault(seed)):
+                m.status, m.reason = "wrong", fault
+                return
+            m.first_call, m.loops = self.worker.prepare(self.entry.how, case.geometry, case.dtype)
+            self.worker.settle()
+
+    def loop(self) -> None:
+        """Measure a round."""
+        m, case = self.measurement, self.entry.case
+        if m.status != MEASURED:
+            return
+        with self._noting_failure():
+            wall, processor = self.worker.loop(self.entry.how, case.geometry, case.dtype, m.loops)
+            m.seconds.append(wall / m.loops)
+            self.processor += processor
+
+    def concluded(self) -> Measurement:
+        """The measurement, of which no time is kept unless all are there."""
+        m = self.measurement
+        if m.status != MEASURED:
+            m.seconds = []
+        elif m.seconds:
+            m.processor = self.processor / (sum(m.seconds) * m.loops)
+        return m
+
+    def _fault(self, seed: int) -> str | None:
+        """What is wrong with the answer, if anything."""
+        case = self.entry.case
+        problem, expected = _problem(case.layer, case.batch, case.direction, case.dtype, seed)
+        g, arrays = problem.geometry, (problem.x, problem.w, problem.dy)
+        constant = self.worker.normwise_constant(case.direction, g, case.dtype)
+        if constant is not None:
+            bound = bounds.normwise(case.direction, problem.x, problem.w, None, problem.dy, g, constant, case.dtype)
+            expected = Expected(expected.value, bound, expected.dtype)
+        return judge(self.worker.answer(self.entry.how, g, case.dtype, arrays), expected).fault
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except (BackendError, BackendUnavailable, ConvError) as error:
+            kinds = {BackendTimeout: "timed out", BackendCrashed: "crashed", BackendUnavailable: "crashed"}
+            unsupported = "unsupported" if isinstance(error, ConvError) else "failed"
+            self.measurement.status = kinds.get(type(error), unsupported)
+            self.measurement.reason = str(error)
+
+
+@lru_cache(maxsize=64)
+def _checked(layer: Layer, batch: int, direction: str, dtype: str) -> Geometry:
+    """What the answer is judged on: a smaller image where the oracle would take long."""
+    # Each number of a window is multiplied once for each channel of the result.
+    uses: float = layer.out_channels // layer.groups
+    if direction == "input gradient":
+        uses = layer.in_channels // layer.groups / prod(layer.spec.each(2)[0])
+    products = min(int(CHECKED_WINDOWS * uses), CHECKED_PRODUCTS.get(dtype, MOST_PRODUCTS))
+    return layer.reduced(products // max(batch, 1)).geometry(batch)
+
+
+@lru_cache(maxsize=8)
+def _problem(layer: Layer, batch: int, direction: str, dtype: str, seed: int) -> tuple[Problem, Expected]:
+    """The numbers that an answer is judged on, and what it should come to."""
+    g = _checked(layer, batch, direction, dtype)
+    problem = with_values(layer.name, layer.spec, g, dtype, bias=False, values="normal", seed=seed)
+    with threadpool_limits(1):
+        return problem, problem.expectations([direction])[direction]

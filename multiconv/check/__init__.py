@@ -1,0 +1,1 @@
+"""The check: many problems for many backends, and what came of each."""

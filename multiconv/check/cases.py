@@ -1,0 +1,170 @@
+"""The cases of a check, in order: the book's examples, the networks' layers, and drawn problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+
+from multiconv import d2l, layers
+from multiconv.core.backend import Backend
+from multiconv.core.memory import ARRANGEMENTS
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.judgement import Expected
+from multiconv.oracle.problem import DIRECTIONS, Problem
+from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.coverage import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES
+from multiconv.testing.network_layers import layer_problem, layer_problems
+from multiconv.testing.strategies import DTYPES, draw_problems, given_values, identity
+
+EXAMPLES = 200
+CANDIDATE_EXAMPLES = 400
+"""More than a backend is asked, as a candidate has one direction."""
+LAYER_PRODUCTS = {"float32": 2_000_000}
+OTHER_LAYER_PRODUCTS = 500_000
+POOL_SHAPES = 32
+"""How many shapes are drawn for a backend that compiles each."""
+
+
+class Case(Protocol):
+    """What is asked of each backend: a `Problem`, or one of the book's examples."""
+
+    @property
+    def integers(self) -> bool:
+        """Whether the answers must agree to the bit."""
+
+    def describe(self) -> dict[str, Any]:
+        """For JSON."""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its arrays."""
+
+    def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
+        """Each direction, or each of these, and the answer or the exception that came instead."""
+
+    def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
+        """What each direction should come to, and what an algorithm may err by."""
+
+
+@dataclass(frozen=True)
+class BookExample:
+    """One of d2l's worked examples, as the book has it."""
+
+    example: d2l.Example
+    integers: bool = True
+    dtype: str = "float32"
+
+    def describe(self) -> dict[str, Any]:
+        """For JSON."""
+        X, K = self.example.arrays
+        options = dict(self.example.options)
+        return {"source": f"d2l {self.example.name}", "X": list(X.shape), "K": list(K.shape), **options}
+
+    def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
+        """The answer of the method that the example is about, or the exception that came instead."""
+        if directions and self.example.operation not in directions:
+            return
+        try:
+            result = getattr(backend, self.example.operation)(*self.example.arrays, **self.example.options)
+            yield self.example.operation, backend.to_numpy(result)
+        except Exception as error:
+            yield self.example.operation, error
+
+    def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
+        """What the book prints: numbers, which must be exact, or a shape."""
+        if self.example.expected is None:
+            right, allowed = np.zeros(self.example.expected_shape), np.inf
+        else:
+            right, allowed = self.example.expected.astype(np.float64), 0.0
+        return {self.example.operation: Expected(right, np.array(allowed), "float32")}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What `check` was asked to draw; its parameters have these names."""
+
+    examples: int = EXAMPLES
+    candidate_examples: int = CANDIDATE_EXAMPLES
+    seed: int = 0
+    dtypes: tuple[str, ...] = DTYPES
+    values: tuple[str, ...] = ALL_VALUES
+    networks: bool = True
+    algorithm: str = "direct"
+
+
+class Audience(Enum):
+    """Who is asked the same problems."""
+
+    EAGER = "backends that compile nothing: each problem has a shape of its own"
+    COMPILING = "backends that compile each shape: problems of a few shapes"
+    CANDIDATE = "strangers' functions: channels first, and views of every kind"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A case whose turn will come, made only then, as some are large.
+
+    Attributes
+    ----------
+    make : callable
+    audience : frozenset of Audience
+        Whom to ask.
+    """
+
+    make: Callable[[], Case]
+    audience: frozenset[Audience]
+
+
+def turns_of(draws: Draws, audience: Collection[Audience]) -> list[Turn]:
+    """What to ask, in an order in which nobody waits long for a turn."""
+    books: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
+    books += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
+    books.append(lambda: identity(draws.dtypes[0]))
+    lists: list[tuple[list[Callable[[], Case]], frozenset[Audience]]] = []
+    backends = frozenset({Audience.EAGER, Audience.COMPILING})
+    if draws.networks and backends & set(audience):
+        lists.append((_network_cases(draws), backends))
+    lists += [(_drawn_cases(draws, who), frozenset({who})) for who in Audience if who in audience]
+    placed = [(number / len(makes), Turn(make, who)) for makes, who in lists for number, make in enumerate(makes)]
+    first = [Turn(make, frozenset(Audience)) for make in books]
+    return first + [turn for _, turn in sorted(placed, key=lambda place: place[0])]
+
+
+def _network_cases(draws: Draws) -> list[Callable[[], Case]]:
+    dtype = draws.dtypes[0]
+    products = LAYER_PRODUCTS.get(dtype, OTHER_LAYER_PRODUCTS)
+    return [
+        lambda layer=layer, kind=kind: layer_problem(layer, dtype, kind, draws.seed, products)  # type: ignore[misc]
+        for network in layers.networks()
+        for number, layer in enumerate(layers.layers(network))
+        for kind in ("integers", "normal")[: 2 - number % 2]  # reals in every other layer: each costs as much again
+    ]
+
+
+def _drawn_cases(draws: Draws, who: Audience) -> list[Callable[[], Case]]:
+    of_candidate = who is Audience.CANDIDATE
+    problems = draw_problems(
+        draws.candidate_examples if of_candidate else draws.examples,
+        draws.seed,
+        draws.dtypes,
+        POOL_SHAPES if who is Audience.COMPILING else None,
+        draws.values,
+        arrangements=tuple(ARRANGEMENTS),
+        layouts=CHANNELS_FIRST if of_candidate else LAYOUT_LEVELS,
+        batches=NON_EMPTY_BATCHES if of_candidate else tuple(BATCHES),
+    )
+    if of_candidate and draws.networks:
+        problems += layer_problems(draws.dtypes[0], draws.values, draws.seed)
+    return [lambda p=p: p for p in problems]  # type: ignore[misc]
+
+
+def _book_problem(example: d2l.Example) -> Problem:
+    """An example's arrays in every direction."""
+    X, K = example.arrays
+    x = X.reshape((1,) * (4 - X.ndim) + X.shape)
+    w = K.reshape((1,) * (4 - K.ndim) + K.shape)
+    return given_values(f"d2l {example.name}", ConvSpec(**example.options), x, w)

@@ -1,0 +1,304 @@
+"""The check: run the cases on every backend, and report what each makes of them.
+
+Every backend runs in a worker, so that none shares a process with another and none can end the run. The problems and
+what they should come to are worked out once, here, while the workers compute.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from threading import Event, Lock
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from multiconv import registry
+from multiconv.check.cases import CANDIDATE_EXAMPLES, EXAMPLES, Audience, Case, Draws, Turn, turns_of
+from multiconv.check.results import BackendReport, Disagreement, Report
+from multiconv.check.scripts import script
+from multiconv.core.errors import BackendCrashed, BackendTimeout, BackendUnavailable
+from multiconv.core.memory import ARRANGEMENTS
+from multiconv.core.types import Progress, no_progress
+from multiconv.oracle.judgement import Expected, Judgement, judge
+from multiconv.oracle.problem import DIRECTIONS, Problem, first_fault, judged
+from multiconv.oracle.values import values_for
+from multiconv.testing import candidate
+from multiconv.testing.coverage import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES, Coverage
+from multiconv.testing.shrinking import Answered, reduced
+from multiconv.testing.strategies import DTYPES, problem_levels
+from multiconv.workers import compile_cache
+from multiconv.workers.process import PATIENT_THREADS, RemoteBackend
+
+AHEAD = 64
+"""How many cases wait for a worker at most."""
+WORKERS = {"jax": 2}  # it compiles each shape, and the others would wait for one
+CRASHES = 5
+"""How many crashes end the run of a backend."""
+SHRUNK_DIRECTIONS = 3
+SHRINK_SECONDS = 20.0
+
+
+def check(
+    names: Sequence[str] = (),
+    *,
+    candidates: Sequence[str] = (),
+    examples: int | None = None,
+    seed: int = 0,
+    dtypes: Sequence[str] = DTYPES,
+    values: Sequence[str] | None = None,
+    networks: bool = True,
+    algorithm: str = "direct",
+    timeout: float = 60.0,
+    progress: Progress = no_progress,
+) -> Report:
+    """Put the book's examples, the networks' layers and drawn problems to backends, and judge every answer.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As `multiconv.backend` takes them; by default all that can be had, or none if there are candidates.
+    candidates : sequence of str
+        Functions as ``"package.module:function"``, as `multiconv.testing.candidate.Candidate` takes them, of which only
+        the forward direction is asked.
+    examples : int, optional
+        How many problems to draw: by default `EXAMPLES` for a backend and `CANDIDATE_EXAMPLES` for a candidate.
+    seed : int
+    dtypes : sequence of str
+        What to draw problems in. The networks' layers are checked in the first. A backend is asked only about those
+        that it has.
+    values : sequence of str, optional
+        The kinds of values to draw, as in `multiconv.oracle.values.seeded`. By default all, or, where `algorithm` is
+        not direct, those in which sums are finite.
+    networks : bool
+        Whether to ask the networks' layers too. Candidates get them on smaller images, as they may be slow.
+    algorithm : str
+        How candidates compute: ``"direct"``, ``"fft"`` or ``"winograd"``, as
+        `multiconv.oracle.problem.Problem.expectations` has it. Backends are judged as direct.
+    timeout : float
+        Seconds that an answer may take.
+    progress : callable, optional
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    BackendUnavailable
+        If a backend or a candidate that was named can't be had.
+
+    Examples
+    --------
+    >>> report = check(["numpy"], examples=10)  # doctest: +SKIP
+    >>> report.backends[0].verdict  # doctest: +SKIP
+    'agrees'
+    """
+    began = time.monotonic()
+    wanted = list(dict.fromkeys(names)) or ([] if candidates else registry.names())
+    started, missing = _start([*wanted, *dict.fromkeys(candidates)], timeout, progress)
+    if (names or candidates) and missing:
+        _close(started)
+        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
+    if values is None:
+        values = values_for(algorithm)
+    draws = Draws(
+        EXAMPLES if examples is None else examples,
+        CANDIDATE_EXAMPLES if examples is None else examples,
+        seed, tuple(dtypes), tuple(values), networks, algorithm,
+    )  # fmt: skip
+    drawn = draws.examples if wanted else draws.candidate_examples
+    report = Report([], missing, drawn, seed, list(dtypes))
+    try:
+        runs = [_Run(name, workers, draws, progress) for name, workers in started]
+        with threadpool_limits(1):  # the oracle's, as the workers want the cores more
+            _run_all(runs, turns_of(draws, {run.audience for run in runs}))
+        report.backends = [run.report for run in runs]
+    finally:
+        _close(started)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _start(
+    names: list[str], timeout: float, progress: Progress
+) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
+    """The workers of each backend, and what is to be said of those that can't be had."""
+
+    def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
+        progress(name, 0, 0, "starting")
+        try:
+            if ":" in name:
+                return [candidate.in_worker(name, timeout, PATIENT_THREADS)]
+            environment = PATIENT_THREADS | compile_cache.environment(name, registry.locate(name).version)
+            count = WORKERS.get(name.partition("@")[0], 1)
+            return [registry.new_worker(name, timeout, environment) for _ in range(count)]
+        except BackendUnavailable as error:
+            if ":" in name:
+                return {"name": name, "reason": str(error), "install": None}
+            return {"name": name, "reason": str(error), "install": registry.install_command(name)}
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        outcomes = list(zip(names, pool.map(start, names)))
+    started = [(name, outcome) for name, outcome in outcomes if isinstance(outcome, list)]
+    return started, [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
+
+
+def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:
+    closing = [worker for _, workers in started for worker in workers]
+    with ThreadPoolExecutor(len(closing) or 1) as pool:  # each has its framework to take down
+        list(pool.map(RemoteBackend.close, closing))
+
+
+Asked = tuple[int, Case, dict[str, Expected]]
+"""The number of a case, the case, and what it should come to."""
+
+
+def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
+    """Hand each case to every backend that it is for, some ahead of the slowest."""
+    queues: dict[tuple[_Run, int], Queue[Asked | None]]
+    queues = {(run, worker): Queue(AHEAD) for run in runs for worker in range(len(run.workers))}
+    abandoned = Event()
+
+    def consume(run: _Run, worker: int, queue: Queue[Asked | None]) -> None:
+        failure: Exception | None = None
+        while (item := queue.get()) is not None:  # to the end whatever happens, or whoever fills it would wait for ever
+            if failure is None and not abandoned.is_set():
+                try:
+                    run.put(*item, worker)
+                except Exception as error:
+                    failure = error
+        if failure is not None:
+            raise failure
+
+    for run in runs:
+        run.total = sum(run.audience in turn.audience for turn in turns)
+    with ThreadPoolExecutor(len(queues)) as pool:
+        done = [pool.submit(consume, run, worker, queue) for (run, worker), queue in queues.items()]
+        try:
+            for number, turn in enumerate(turns):
+                asked = [run for run in runs if run.audience in turn.audience]
+                if not asked:
+                    continue
+                case = turn.make()
+                expected = {run.expects: case.expectations(*run.expects) for run in asked}
+                for run in asked:
+                    queues[run, _hash(case) % len(run.workers)].put((number, case, expected[run.expects]))
+        except BaseException:
+            abandoned.set()
+            for run in runs:
+                for backend in run.workers:
+                    backend.worker.interrupt()
+            raise
+        finally:
+            for queue in queues.values():
+                queue.put(None)
+        for future in done:
+            future.result()
+        list(pool.map(_Run.conclude, runs))
+
+
+def _hash(case: Case) -> int:
+    """The same for cases for which a framework compiles the same."""
+    described = case.describe()
+    return zlib.crc32(repr([described[key] for key in sorted(described) if key not in ("source", "values")]).encode())
+
+
+class _Run:
+    """One backend's way through the problems, in one worker or more."""
+
+    def __init__(self, name: str, workers: Sequence[RemoteBackend], draws: Draws, progress: Progress) -> None:
+        self.workers, self.draws, self.progress = workers, draws, progress
+        first = workers[0]
+        self.report = BackendReport(name, first.version, first.python_version, str(first.python))
+        self.audience = Audience.COMPILING if first.compiles else Audience.EAGER
+        self.directions: tuple[str, ...] = ()
+        layouts, batches, algorithm = LAYOUT_LEVELS, tuple(BATCHES), "direct"
+        if ":" in name:
+            self.audience, self.directions = Audience.CANDIDATE, candidate.DIRECTIONS
+            layouts, batches, algorithm = CHANNELS_FIRST, NON_EMPTY_BATCHES, draws.algorithm
+        self.expects = (self.directions or DIRECTIONS, algorithm)
+        dtypes = [dtype for dtype in draws.dtypes if dtype in first.dtypes]
+        self.coverage = Coverage(dtypes, draws.values, tuple(ARRANGEMENTS), layouts, batches)
+        self.total = self.done = self.crashes = 0
+        self.first: dict[str, tuple[int, Case, Answered]] = {}
+        self.times: dict[str, int] = {}
+        self.lock = Lock()
+
+    def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
+        """Put a case to the backend and judge its answers."""
+        judgements: list[tuple[str, Answered]] = []
+        if self.crashes < CRASHES and case.dtype in self.workers[worker].dtypes:
+            judgements = list(self._judged(case, expected, worker))
+        with self.lock:
+            self.done += 1
+            self.progress(self.report.name, self.done, self.total, "")
+            if judgements:
+                self._note(number, case, judgements)
+
+    def _judged(self, case: Case, expected: dict[str, Expected], worker: int) -> Iterator[tuple[str, Answered]]:
+        backend = self.workers[worker]
+        if isinstance(case, Problem):
+            for direction, answer, judgement in judged(case, backend, expected, *self.directions):
+                self.crashes += isinstance(answer, (BackendCrashed, BackendTimeout))
+                yield direction, (answer, judgement)
+            return
+        for direction, answer in case.answers(backend, *self.directions):
+            wrong = isinstance(answer, Exception)
+            yield direction, (answer, Judgement.of_error(answer) if wrong else judge(answer, expected[direction]))
+
+    def _note(self, number: int, case: Case, judgements: list[tuple[str, Answered]]) -> None:
+        report = self.report
+        report.problems += 1
+        report.integer_problems += case.integers
+        report.imprecise += any(judgement.imprecise for _, (_, judgement) in judgements)
+        report.overflowed += any(judgement.overflowed for _, (_, judgement) in judgements)
+        report.exact += case.integers and all(judgement.fault is None for _, (_, judgement) in judgements)
+        if isinstance(case, Problem):
+            self.coverage.add(problem_levels(case))
+        for direction in dict.fromkeys(d for d, (_, judgement) in judgements if judgement.fault is not None):
+            self.times[direction] = self.times.get(direction, 0) + 1
+            if direction not in self.first or number < self.first[direction][0]:
+                answered = next(a for d, a in judgements if d == direction and a[1].fault is not None)
+                self.first[direction] = number, case, answered
+        if not case.integers and report.worst_bound_ratio is not None:
+            worst = max(report.worst_bound_ratio, *(judgement.ratio for _, (_, judgement) in judgements))
+            report.worst_bound_ratio = worst if np.isfinite(worst) else None
+
+    def conclude(self) -> None:
+        """Say what is wrong, with the smallest problem that shows it."""
+        self.report.pairs_covered = self.coverage.share
+        if self.first:
+            symptoms = {judgement.symptom for _, _, (_, judgement) in self.first.values()}
+            self.report.verdict = "imprecise" if symptoms == {"precision"} else "disagrees"
+            if self.crashes:
+                self.report.verdict = "crashes"
+        for number, direction in enumerate(sorted(self.first, key=lambda d: self.first[d][0])):
+            self.progress(self.report.name, self.done, self.total, f"shrinking {direction}")
+            self.report.disagreements.append(self._disagreement(direction, shrink=number < SHRUNK_DIRECTIONS))
+        self.progress(self.report.name, self.done, self.total, self.report.verdict)
+
+    def _disagreement(self, direction: str, *, shrink: bool) -> Disagreement:
+        _, case, answered = self.first[direction]
+        small, judgement, text = case, answered[1], None
+        fault = str(judgement.fault)
+        if isinstance(case, Problem):
+            if shrink:
+                found = reduced(
+                    case,
+                    answered,
+                    lambda problem: first_fault(problem, self.workers[0], direction, self.expects[1]),
+                    seed=self.draws.seed,
+                    seconds=SHRINK_SECONDS,
+                    values=self.draws.values,
+                )
+                case, judgement, fault = found.problem, found.judgement, found.fault
+            small, text = case, script(self.report.name, case, direction, judgement)
+        found_in = self.first[direction][1].describe()
+        return Disagreement(
+            direction, fault, small.describe(), found_in, self.times[direction], str(judgement.symptom), text
+        )

@@ -1,0 +1,499 @@
+"""A disagreement as a script for those who maintain the framework: its own API, the definition, and no multiconv.
+
+The text lies in templates: ``data/script.py.jinja`` is what all scripts have in common, ``data/script_terms.jinja`` the
+definitions, and one template a framework says in its API what its backend does. Here is what they are filled with.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multiconv import oracle
+from multiconv.core.bounds import finfo
+from multiconv.core.memory import ARRANGEMENTS
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Host, Pads, Shape
+from multiconv.oracle.judgement import Judgement
+from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import (
+    EXTREME,
+    VALUES,
+    half_of_digits,
+    large,
+    largest_integer,
+    seeded,
+    smallest_normal,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
+LAYERS_NEED = {"jax": "Flax", "tensorflow": "Keras"}
+WHAT = {
+    "convolve": "convolution, its kernel flipped,",
+    "conv_transpose": "transposed convolution",
+    "layer": "cross-correlation by a layer",
+}
+GRADIENTS = {"input gradient": "dx", "kernel gradient": "dw", "bias gradient": "dbias"}
+NARROW = ("float16", "bfloat16")
+SEEDED_AS = ("x", "w", "dy", "bias", "x_bias")
+FEW_VALUES = 300
+FEW_TERMS = 100_000
+SAMPLES = 7
+WIDTH = 120
+ROOM = len("dx, dw, dbias = ")  # for what stands before a call
+
+
+def script(backend: str, problem: Problem, direction: str, judgement: Judgement) -> str:
+    """A Python script that puts a problem to a framework, in its own API, and compares the answer with the definition.
+
+    It needs NumPy and the framework, and multiconv only where the backend is NumPy's or a third party's, the batch is
+    empty, which no framework is asked about, or the dtype is bfloat16, which NumPy has not. It exits with 1 if the
+    answer is wrong and with 0 if it is right.
+
+    Parameters
+    ----------
+    backend : str
+        As `multiconv.backend` takes it, or a candidate's ``"package.module:function"``.
+    problem : Problem
+    direction : str
+        One of `multiconv.oracle.problem.DIRECTIONS`.
+    judgement : Judgement
+        What is wrong with the backend's answer, and where.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> from multiconv.testing.strategies import given_values
+    >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+    >>> text = script("torch", problem, "forward", Judgement(0.0))
+    >>> print(text[text.index("def correlate") : text.index("def answer")])
+    def correlate(x, w):
+        y = F.conv1d(x, w)
+        return y
+    """
+    name = backend.partition("@")[0]
+    framework = _template(backend, problem)
+    g = problem.transposed if direction == "conv_transpose" else problem.geometry
+    return (
+        _templates()
+        .get_template(f"script_{framework}.jinja")
+        .render(
+            backend=backend,
+            module=backend.partition(":")[0],
+            function=backend.partition(":")[2],
+            arranged=[f"{a} = {ARRANGEMENTS[problem.arrangement].format(a)}" for a in ("x", "w")]
+            if problem.arrangement != "contiguous"
+            else [],
+            direction=direction,
+            fault=_in_docstring(judgement.fault),
+            g=g,
+            **_headings(name, framework, direction, g, problem.dtype),
+            **_numbers(problem, direction, g),
+            **_checked(problem, direction, g, judgement.index),
+            **_expressions(direction, g),
+            **_options(framework, direction, problem, g),
+        )
+    )
+
+
+def _template(backend: str, problem: Problem) -> str:
+    """Whose template: NumPy has no bfloat16 to give to a framework, and no framework is asked about an empty batch."""
+    name = backend.partition("@")[0]
+    if ":" in name:
+        return "candidate"
+    return name if name in TITLES and problem.geometry.batch and problem.dtype != "bfloat16" else "multiconv"
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("multiconv", "data"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.globals.update(call=call, each=each, join=join, quoted=quoted)
+    return templates
+
+
+# ---- How values and calls are written
+
+
+def quoted(word: str) -> str:
+    """The word as a string literal.
+
+    Examples
+    --------
+    >>> print(quoted("valid"))
+    "valid"
+    """
+    return f'"{word}"'
+
+
+def join(*items: object) -> str:
+    """The items with commas between them.
+
+    Examples
+    --------
+    >>> join("n", 3, "i")
+    'n, 3, i'
+    """
+    return ", ".join(map(str, items))
+
+
+def each(pattern: str, items: Iterable[object]) -> list[str]:
+    """Each item put into the pattern.
+
+    Examples
+    --------
+    >>> each("f(%s)", ["x", "w"])
+    ['f(x)', 'f(w)']
+    """
+    return [pattern % item for item in items]
+
+
+def call(function: str, *positional: object, indent: int = 4, **keywords: object) -> str:
+    """A call as Python has it, without the arguments that are None, over several lines if it is long.
+
+    Examples
+    --------
+    >>> call("F.conv2d", "x", "w", None, stride=(2, 2), padding=None)
+    'F.conv2d(x, w, stride=(2, 2))'
+    """
+    arguments = [str(a) for a in positional if a is not None]
+    arguments += [f"{name}={value}" for name, value in keywords.items() if value is not None]
+    text = f"{function}({join(*arguments)})"
+    if len(text) <= WIDTH - indent - ROOM:
+        return text
+    lines = [""]
+    for argument in arguments:
+        longer = f"{lines[-1]} {argument},".lstrip()
+        if lines[-1] and indent + 4 + len(longer) > WIDTH:
+            lines.append(f"{argument},")
+        else:
+            lines[-1] = longer
+    margin = " " * indent
+    return "\n".join([f"{function}(", *(f"{margin}    {line}" for line in lines), f"{margin})"])
+
+
+def linear(*terms: tuple[int, str], constant: int = 0) -> str:
+    """A sum of multiples and a constant, as one writes it.
+
+    Examples
+    --------
+    >>> linear((2, "i"), (-1, "j"), constant=-3)
+    '2 * i - j - 3'
+    >>> linear((3, "o // 2"))
+    '3 * (o // 2)'
+    """
+    text = ""
+    for factor, term in terms:
+        times = term if abs(factor) == 1 else f"{abs(factor)} * " + (f"({term})" if " " in term else term)
+        text += (" - " if factor < 0 else " + ") + times
+    if constant:
+        text += f" {'-' if constant < 0 else '+'} {abs(constant)}"
+    return text.removeprefix(" + ")
+
+
+# ---- What the script says, and its arrays
+
+
+def _in_docstring(fault: str | None) -> str | None:
+    """The first line of a fault, so that it can stand between triple quotes."""
+    if not fault:
+        return None
+    line = "".join(c if c.isprintable() else "?" for c in fault.splitlines()[0])
+    return textwrap.fill(line.replace("\\", "\\\\").replace('"""', "'''"), WIDTH)
+
+
+def _headings(name: str, framework: str, direction: str, g: Geometry, dtype: str) -> dict[str, Any]:
+    needs = ["NumPy", name.partition(":")[0] if framework == "candidate" else TITLES.get(framework, framework)]
+    if direction == "layer" and framework in LAYERS_NEED:
+        needs.append(LAYERS_NEED[framework])
+    return {
+        "title": TITLES.get(name, name),
+        "what": f"{g.ndim}-D {WHAT.get(direction, 'cross-correlation')}",
+        "needs": " and ".join([", ".join(needs[:-1]), needs[-1]]),
+        "numpy": np.__version__,
+        "dtype": dtype,
+    }
+
+
+def _numbers(problem: Problem, direction: str, g: Geometry) -> dict[str, Any]:
+    """The arrays that the direction needs, and which of them are what its function takes."""
+    primals = ["dy", "w", "x_bias"] if direction == "conv_transpose" else ["x", "w", "bias"]
+    if problem.bias is None:
+        primals.pop()
+    needed = [*primals, "dy"] if direction in GRADIENTS else primals
+    return {
+        "primals": primals,
+        "biased": problem.bias is not None,
+        "arrays": [_array(name, getattr(problem, name), problem.seed) for name in needed],
+        "gradient": GRADIENTS.get(direction),
+        "gradient_number": list(GRADIENTS).index(direction) if direction in GRADIENTS else None,
+    }
+
+
+@dataclass(frozen=True)
+class Source:
+    """An array as a script makes it, with a checksum where it is drawn anew."""
+
+    name: str
+    source: str
+    crc: int | None = None
+
+
+def _array(name: str, array: Host, seed: int | None) -> Source:
+    drawn = None if seed is None or array.size <= FEW_VALUES else _drawn(name, array, seed)
+    if drawn is not None:
+        return Source(name, drawn, zlib.crc32(array.tobytes()))
+    return Source(name, _literal(name, array))
+
+
+def _drawn(name: str, array: Host, seed: int) -> str | None:
+    """The array by the code of `multiconv.oracle.values.seeded`, if that is where it is from."""
+    dtype, shape, which = array.dtype.name, array.shape, SEEDED_AS.index(name)
+    kinds = (v for v in (*VALUES, "largest") if np.array_equal(array, seeded(shape, dtype, v, seed, which)))
+    kind = next(kinds, None)
+    if kind is None or dtype in NARROW:
+        return None
+    normal, signs = f"rng.standard_normal({shape})", f"rng.choice([-1.0, 1.0], {shape})"
+    subnormal = f"rng.uniform(-1, 1, {shape})" if name == "w" else f"{normal} * {smallest_normal(dtype)!r}"
+    largest = largest_integer(dtype)
+    integers = f"rng.integers({-largest}, {largest + 1}, {shape})"
+    half = 2 ** (half_of_digits(dtype) - 1)
+    scale = 2.0 if name in ("w", "dy") else float(finfo(dtype).max)
+    smallest = f"{smallest_normal(dtype)!r} * rng.integers(1, 4, {shape})"
+    source = {
+        "integers": integers,
+        "smallest": f"({f'rng.uniform(1, 2, {shape}) * {large(dtype)!r}' if name == 'w' else smallest}) * {signs}",
+        "zeros": f"{integers} * rng.choice([1.0, 0.0, -0.0], {shape})",
+        "ties": f"(2 * rng.integers({half // 2}, {half}, {shape}) + 1) * {signs}",
+        "largest": f"2.0 ** -rng.integers(0, 4, {shape}) * rng.uniform(0.5, 1, {shape}) * {signs} * {scale!r}",
+        "normal": f"{normal}",
+        "wide": f"np.exp(2 * {normal}) * {signs}",
+        "cancelling": f"({large(dtype)!r} + {normal}) * {signs}",
+        "subnormal": subnormal,
+    }[kind]
+    return f'rng = np.random.default_rng([{seed}, {which}])\n{name} = ({source}).astype("{dtype}")'
+
+
+def _literal(name: str, array: Host) -> str:
+    """The array as Python text from which the same bits are read again."""
+    end = f'], "{array.dtype.name}")' + ("" if array.ndim == 1 and array.size else f".reshape({join(*array.shape)})")
+    values = join(*_texts(array))
+    line = f"{name} = np.array([{values}{end}"
+    if len(line) <= WIDTH:
+        return line
+    body = textwrap.fill(values, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return f"{name} = np.array([\n{body},\n{end}"
+
+
+def _texts(array: Host) -> list[str]:
+    """The shortest text of each value, or its float64's where the shortest is read as another one."""
+    texts = [_number(value, str(value)) for value in array.flat]
+    if np.array([float(text.replace("np.", "")) for text in texts]).astype(array.dtype).tobytes() == array.tobytes():
+        return texts
+    return [_number(value, repr(float(value))) for value in array.flat]
+
+
+def _number(value: Any, text: str) -> str:
+    """A whole number as one, but for a negative zero, which integers have not."""
+    if not np.isfinite(value):
+        return text.replace("nan", "np.nan").replace("inf", "np.inf")
+    return str(int(value)) if float(value).is_integer() and abs(value) <= 2**24 and text != "-0.0" else text
+
+
+# ---- What is right, and where it is looked at
+
+
+def _checked(problem: Problem, direction: str, g: Geometry, worst: Shape | None) -> dict[str, Any]:
+    """The shape of the result, the numbers in its bound, and the elements to look at, None for all."""
+    biased = problem.bias is not None and direction not in GRADIENTS
+    n = oracle.contraction(direction, g, bias=biased)
+    shapes = {"input gradient": g.x_shape, "kernel gradient": g.w_shape, "bias gradient": (g.out_channels,)}
+    shape = g.x_shape if direction == "conv_transpose" else shapes.get(direction, g.y_shape)
+    info = np.finfo(problem.dtype)
+    return {
+        "integers": problem.integers,
+        "extreme": problem.values in EXTREME,
+        "shape": shape,
+        "n": n,
+        "u": 1 + info.nmant,
+        "tiny": -int(info.minexp),
+        "indices": _indices(problem, shape, n, worst),
+    }
+
+
+def _indices(problem: Problem, shape: Shape, n: int, worst: Shape | None) -> list[Shape] | None:
+    """Where to look; None for everywhere."""
+    if problem.values in EXTREME and worst is not None:  # elsewhere sums may overflow in one order and not in another
+        return [worst]
+    return None if prod(shape) * n <= FEW_TERMS else _sample(shape, worst)
+
+
+def _sample(shape: Shape, worst: Shape | None) -> list[Shape]:
+    """An index and a few others, spread over the shape."""
+    spread = [prod(shape) * sample // SAMPLES for sample in range(SAMPLES)]
+    indices = [tuple(int(i) for i in np.unravel_index(flat, shape)) for flat in spread]
+    return list(dict.fromkeys([*([] if worst is None else [worst]), *indices]))
+
+
+def _expressions(direction: str, g: Geometry) -> dict[str, Any]:
+    """The parts of the definition: the names of the indices, and what is written in terms of them."""
+    i, j, p, rest = (_names(letter, g.ndim) for letter in ("i", "j", "p", "rest"))
+    c_in, c_out = g.in_channels // g.groups, g.out_channels // g.groups
+    axes = range(g.ndim)
+
+    def at(n: str, channel: str, positions: Sequence[str]) -> str:
+        return join(n, *positions, channel) if g.channels_last else join(n, channel, *positions)
+
+    def pixel(axis: int) -> str:
+        tap = f"({g.kernel[axis] - 1} - {j[axis]})" if direction == "convolve" else j[axis]
+        return linear((g.stride[axis], i[axis]), (g.dilation[axis], tap), constant=-g.pads[axis][0])
+
+    def from_first(axis: int) -> str:
+        return linear((1, p[axis]), (-g.dilation[axis], j[axis]), constant=g.pads[axis][0])
+
+    whole = [f"{rest[a]} == 0" for a in axes if g.stride[a] > 1]
+    return {
+        "i": i,
+        "j": j,
+        "p": p,
+        "rest": rest,
+        "c_in": c_in,
+        "c_out": c_out,
+        "at": at,
+        "pixel": pixel,
+        "from_first": from_first,
+        "first_in": linear((c_in, "o" if c_out == 1 else f"o // {c_out}")),
+        "first_out": linear((c_out, "c" if c_in == 1 else f"c // {c_in}")),
+        "x_channel": "c" if g.groups == 1 else "first + c",
+        "y_channel": "o" if g.groups == 1 else "first + o",
+        "w_channel": "c" if g.groups == 1 else f"c % {c_in}",
+        "inside_x": " and ".join(f"0 <= {p[a]} < {g.size[a]}" for a in axes if any(g.pads[a])),
+        "inside_y": " and ".join([*whole, *(f"0 <= {i[a]} < {g.out[a]}" for a in axes)]),
+    }
+
+
+def _names(letter: str, ndim: int) -> list[str]:
+    return [letter] if ndim == 1 else [f"{letter}{axis}" for axis in range(ndim)]
+
+
+# ---- How the framework is called
+
+
+def _options(framework: str, direction: str, problem: Problem, g: Geometry) -> dict[str, Any]:
+    """The options of the framework's own call, None where they are its defaults, and what must stand around it."""
+    own, to_own, from_own = _in_own_layout(framework, direction, g)
+    own, widths, cut = _with_own_padding(framework, direction, problem, own)
+    ndim, spatial = g.ndim, tuple(range(2, 2 + g.ndim))
+    zeros, ones = (0,) * ndim, (1,) * ndim
+    return {
+        "own": own,
+        "ones": ones,
+        "spatial": spatial,
+        "hwd": "DHW"[3 - ndim :],
+        "to_own": to_own,
+        "from_own": from_own,
+        "to_hwio": (*spatial, 1, 0),
+        "widths": widths,
+        "cut": cut,
+        "stride": None if own.stride == ones else own.stride,
+        "padding": None if not _any(own.pads) else tuple(before for before, _ in own.pads),
+        "dilation": None if own.dilation == ones else own.dilation,
+        "groups": None if own.groups == 1 else own.groups,
+        "output_padding": None if own.output_padding == zeros else own.output_padding,
+        "adjoint_pads": _adjoint_pads(own),
+        "strided_and_dilated": any(s > 1 and d > 1 for s, d in zip(g.stride, g.dilation)),
+        "subsampled": max(g.stride) > 1 and max(g.dilation) > 1,
+        "same": _same(problem),
+        "keywords": _keywords(problem, direction),
+    }
+
+
+def _in_own_layout(
+    framework: str, direction: str, g: Geometry
+) -> tuple[Geometry, tuple[int, ...] | None, tuple[int, ...] | None]:
+    """The geometry in the layout that the framework takes, and how to permute the axes there and back."""
+    takes_either = framework == "multiconv" or (framework == "jax" and direction != "layer")
+    channels_last = g.channels_last if takes_either else framework in ("jax", "tensorflow")
+    if channels_last == g.channels_last:
+        return g, None, None
+    to_last, to_first = (0, *range(2, 2 + g.ndim), 1), (0, 1 + g.ndim, *range(1, 1 + g.ndim))
+    there, back = (to_last, to_first) if channels_last else (to_first, to_last)
+    return g.with_layout(channels_last=channels_last), there, back
+
+
+def _with_own_padding(
+    framework: str, direction: str, problem: Problem, g: Geometry
+) -> tuple[Geometry, Pads | None, str | None]:
+    """The geometry with the padding that the framework takes, what to pad with before, and what to cut out after."""
+    if not _any(g.pads) or _pads_natively(framework, direction, problem, g):
+        return g, None, None
+    if direction == "conv_transpose":
+        inside = [f"{before}:{before + n}" for n, (before, _) in zip(g.size, g.pads)]
+        return g.without_padding(), None, join(":", *inside, ":") if g.channels_last else join(":", ":", *inside)
+    widths = ((0, 0), *g.pads, (0, 0)) if g.channels_last else ((0, 0), (0, 0), *g.pads)
+    return g.without_padding(), widths, None
+
+
+def _pads_natively(framework: str, direction: str, problem: Problem, g: Geometry) -> bool:
+    """Whether the framework's backend leaves this padding to the framework's own call or layer."""
+    if framework in ("jax", "multiconv", "candidate"):
+        return True
+    if framework == "tensorflow":
+        if direction == "layer":
+            return problem.spec.padding in ("same", "same_upper") and not (max(g.stride) > 1 and max(g.dilation) > 1)
+        return g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1
+    return g.symmetric and not (direction == "layer" and problem.spec.fixed_pads(g.kernel) is None)
+
+
+def _adjoint_pads(g: Geometry) -> Pads:
+    """The padding with which the adjoint is a cross-correlation of what the stride stretches."""
+    return tuple(
+        (e - 1 - before, n + before - (o - 1) * s - 1)
+        for e, (before, _), n, o, s in zip(g.extent, g.pads, g.size, g.out, g.stride)
+    )
+
+
+def _same(problem: Problem) -> str | None:
+    """JAX's word for a padding that depends on the size of the input."""
+    if problem.spec.fixed_pads(problem.geometry.kernel) is not None:
+        return None
+    return "SAME_LOWER" if problem.spec.padding == "same_lower" else "SAME"
+
+
+def _keywords(problem: Problem, direction: str) -> dict[str, str]:
+    """The options of a backend's method that are not its defaults."""
+    defaults = ConvSpec()
+    given = {
+        name: quoted(value) if isinstance(value, str) else repr(value)
+        for name, value in problem.options.items()
+        if value != getattr(defaults, name)
+    }
+    if direction == "conv_transpose" and any(problem.output_padding):
+        given["output_padding"] = repr(problem.output_padding)
+    return given
+
+
+def _any(pads: Pads) -> bool:
+    return any(map(any, pads))

@@ -1,0 +1,150 @@
+"""``multiconv bench``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from multiconv.cli.options import check_names, check_writable, open_console, write_json
+from multiconv.core.errors import ConvError
+
+
+@click.command()
+@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.option(
+    "--set", "sets", metavar="SET", multiple=True, help="Time a set of layers; by default laptop. See --list."
+)
+@click.option(
+    "--layer",
+    "descriptors",
+    metavar="LAYER",
+    multiple=True,
+    help="Time this layer: as benchdnn has it, mb1ic64ih56oc64oh56kh3ph1; in shapes, 'x=1,64,56,56 w=64,64,3,3 "
+    "stride=1 padding=1'; or by name, 'resnet50 conv2_1/2'.",
+)
+@click.option("--list", "list_sets", is_flag=True, help="List the sets of layers and where they are from, and end.")
+@click.option(
+    "--direction",
+    "directions",
+    multiple=True,
+    type=click.Choice(["forward", "input gradient", "kernel gradient"]),
+    default=("forward", "input gradient", "kernel gradient"),
+    help="By default all three, each alone.",
+)
+@click.option(
+    "--batch", "batches", metavar="N", multiple=True, type=click.IntRange(1), help="By default the layer's own."
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    default=("float32",),
+    help="By default float32.",
+)
+@click.option("--threads", metavar="N", multiple=True, type=click.IntRange(1), help="By default one for each core.")
+@click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    type=click.Choice(["native", "interface"]),
+    default=("native",),
+    help="native, the default: arrays as the framework has them; interface: channels first through multiconv.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice(["eager", "compiled", "xla"]),
+    help="By default compiled for JAX, eager for the others; a backend is timed in those that it has.",
+)
+@click.option("--rounds", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="In each process.")
+@click.option("--processes", metavar="N", type=click.IntRange(1), default=2, show_default=True, help="Fresh ones.")
+@click.option(
+    "--relative-to", "reference", metavar="BACKEND", help="What to compare with; by default torch, or the first."
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of order and values."
+)
+@click.option(
+    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+    help="How long a request to a worker may take.",
+)  # fmt: skip
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write what pyperf reads to FILE; with - to standard output, and nothing else there.",
+)
+@click.option("--html", "html_file", metavar="FILE", help="Write a page with figures to FILE; it needs no network.")
+@click.option(
+    "--resume",
+    "journal",
+    metavar="FILE",
+    help="Keep what is done in FILE, and don't measure again what it has.",
+)
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    /,
+    names: tuple[str, ...],
+    sets: tuple[str, ...],
+    descriptors: tuple[str, ...],
+    list_sets: bool,
+    threads: tuple[int, ...],
+    json_file: str | None,
+    html_file: str | None,
+    journal: str | None,
+    **options: Any,
+) -> None:
+    """Time layers on backends, and say which is faster and whether the difference is real.
+
+    BACKEND is as in check; numpy+OPENBLAS_CORETYPE=SkylakeX+algorithm=fast is a variant of one, with an environment
+    variable and an option of its class. By default all that can be had.
+
+    Exit status: 0 all that is supported was measured, 1 an answer was wrong or a backend failed, 2 bad usage, 3 a
+    backend that was named can't be had.
+    """
+    from multiconv import layers, registry
+    from multiconv.bench import html as bench_html
+    from multiconv.bench import report as bench_report
+    from multiconv.bench.run import bench as run
+    from multiconv.bench.workers import parse_variant
+    from multiconv.cli import report
+
+    if list_sets:
+        for name in layers.layer_sets():
+            click.echo(f"{name}: {len(layers.layer_set(name).layers)} layers. {layers.layer_set(name).source}")
+        return
+    for option, file in (("--json", json_file), ("--html", html_file), ("--resume", journal)):
+        check_writable(file, option)
+    try:
+        variants = [parse_variant(name) for name in dict.fromkeys(names or registry.names())]
+        check_names(tuple(v.name for v in variants))
+        wanted = [
+            layer for name in sets or (() if descriptors else ("laptop",)) for layer in layers.layer_set(name).layers
+        ]
+        wanted += [layers.parse_layer(text) for text in descriptors]
+        if options["reference"] not in (None, *(v.label for v in variants)):
+            raise click.UsageError(f"--relative-to: {options['reference']!r} is none of the backends that are timed")
+        with report.progress_bars(open_console(err=True)) as progress:
+            timed = run(
+                variants,
+                wanted,
+                threads=threads or (len(os.sched_getaffinity(0)),),
+                journal=None if journal is None else Path(journal),
+                optional=not names,
+                progress=progress,
+                **options,
+            )
+    except ConvError as error:
+        raise click.UsageError(str(error)) from None
+    bench_report.print_bench(timed, open_console(err=json_file == "-"))
+    if timed.measured:
+        write_json(json_file, bench_report.as_pyperf_json(timed))
+    if html_file is not None:
+        Path(html_file).write_text(bench_html.as_html(timed), encoding="utf-8")
+    ctx.exit(1 if timed.failed else 0)

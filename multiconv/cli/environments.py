@@ -1,0 +1,80 @@
+"""``multiconv backends`` and ``multiconv env``: what is installed, and where."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import click
+
+from multiconv.cli.options import Group, open_console
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output, and nothing else there.")
+def backends(as_json: bool) -> None:
+    """List the backends: version, where each runs, dtypes, devices; how to get those that are missing."""
+    from multiconv.cli import report
+    from multiconv.registry import backends as listed
+
+    console = open_console(err=True)
+    with console.status("Asking each backend ...") if console.is_terminal else nullcontext():
+        infos = listed(probe=True)
+    if as_json:
+        click.echo(report.as_json({"schema": 1, "backends": [info.asdict() for info in infos]}))
+    else:
+        report.print_backends(infos, open_console())
+
+
+@click.group(cls=Group)
+def env() -> None:
+    """Environments of their own, for backends that can't be imported here."""
+
+
+@env.command("create")
+@click.argument("name", metavar="BACKEND[@VERSION]")
+def create_environment(name: str) -> None:
+    """Make the environment of a backend, such as mxnet or torch@2.5.1, if it is not there."""
+    from multiconv.workers import environments
+
+    console = open_console(err=True)
+    status = console.status(f"Making the environment of {name} ...") if console.is_terminal else nullcontext()
+    with status as shown:
+        made = environments.create(
+            name, progress=shown.update if shown is not None else lambda text: click.echo(text, err=True)
+        )
+    click.echo(f"{made.backend} {made.version} in {made.python}")
+
+
+@env.command("list")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def list_environments(as_json: bool) -> None:
+    """List the environments."""
+    from rich.table import Table
+
+    from multiconv.cli import report
+    from multiconv.workers import environments
+
+    found = environments.listing()
+    if as_json:
+        rows = [
+            {"name": e.label, "backend": e.backend, "version": e.version, "python": str(e.python), "bytes": e.size()}
+            for e in found
+        ]
+        click.echo(report.as_json({"schema": 1, "environments": rows}))
+        return
+    if not found:
+        click.echo(f"There are none in {environments.home()}. Make one with: multiconv env create mxnet")
+        return
+    table = Table("environment", "version", "python", "size", box=None, pad_edge=False, header_style="bold")
+    for e in found:
+        table.add_row(e.label, e.version, str(e.python), f"{e.size() / 1e6:.0f} MB")
+    open_console().print(table)
+
+
+@env.command("remove")
+@click.argument("name", metavar="BACKEND[@VERSION]")
+def remove_environment(name: str) -> None:
+    """Remove an environment."""
+    from multiconv.workers import environments
+
+    click.echo(f"removed {environments.remove(name)}")

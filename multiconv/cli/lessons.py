@@ -1,0 +1,125 @@
+"""``multiconv lesson`` and ``multiconv describe-kernel``."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from multiconv.cli.options import as_usage, check_names, check_writable, json_option, open_console, write_json
+
+
+@click.group()
+def lesson() -> None:
+    """The lessons: every example of d2l's chapter on convolution, in five frameworks."""
+
+
+_lesson_backends = click.option(
+    "--backend", "names", metavar="BACKEND", multiple=True, help="May be given more than once; by default all."
+)
+_mnist_option = click.option(
+    "--mnist",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the digits from MNIST's files in DIR, not scikit-learn's.",
+)
+
+
+@lesson.command("list")
+def lesson_list() -> None:
+    """Name the lessons."""
+    from multiconv.lessons.report import print_lessons
+    from multiconv.lessons.run import lessons
+
+    print_lessons(lessons(), open_console())
+
+
+@lesson.command("run")
+@click.argument("name")
+@_lesson_backends
+@_mnist_option
+@click.pass_context
+def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Path | None) -> None:
+    """Run a lesson, show its text, code and output, and say whether the frameworks agree.
+
+    Without --backend it runs in all that can be had, and shows NumPy's code.
+
+    Exit status: 0 all agree, 1 a disagreement or a failure, 2 bad usage, 3 a backend that was named can't be had.
+    """
+    from multiconv.lessons import run as lessons
+    from multiconv.lessons.report import print_lesson
+
+    of = _lesson(name)
+    check_names(names)
+    for backend in names:
+        _check_has_lessons(backend)
+    backends = list(dict.fromkeys(names)) or lessons.available()
+    console, notes = open_console(), open_console(err=True)
+    with (
+        as_usage(),
+        notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else nullcontext(),
+    ):
+        tabs = lessons.run([of], backends, mnist=mnist)[name]
+    compared = lessons.comparisons(of, tabs)
+    print_lesson(of, tabs, list(names) or backends[:1], compared, console)
+    wrong = any(c.fault for c in compared) or any(tab.error for tab in tabs.values())
+    ctx.exit(int(wrong))
+
+
+@lesson.command("export")
+@click.argument("name")
+@click.option("--backend", metavar="BACKEND", default="numpy", show_default=True, help="Whose code.")
+@click.option("-o", "--output", "file", metavar="FILE", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@_mnist_option
+def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> None:
+    """Write a lesson as a Jupyter notebook, with the digits beside it if it reads them."""
+    from multiconv.lessons.notebooks import export
+
+    of = _lesson(name)
+    check_names((backend,))
+    _check_has_lessons(backend)
+    check_writable(str(file), "--output")
+    with as_usage():
+        for written in export(of, backend, file, mnist):
+            click.echo(f"wrote {written}", err=True)
+
+
+@click.command("describe-kernel")
+@click.argument("text", metavar="KERNEL")
+@json_option("the description")
+def describe_kernel(text: str, json_file: str | None) -> None:
+    """Say what a kernel does: what it passes, which derivative it takes, whether it smooths, how it is built.
+
+    KERNEL is a list of numbers, or of rows of them, such as "[[-1,0,1],[-2,0,2],[-1,0,1]]"; 1/9 is a number too.
+    """
+    from rich.table import Table
+
+    from multiconv.cli import report
+    from multiconv.lessons import kernels
+
+    check_writable(json_file)
+    with as_usage():
+        described = kernels.describe(kernels.parse(text))
+    table = Table(box=None, pad_edge=False, show_header=False, collapse_padding=True)
+    for row in kernels.table(described):
+        table.add_row(*row)
+    console = open_console(err=json_file == "-")
+    console.print(described.sentence, soft_wrap=True, markup=False)
+    console.print(table)
+    write_json(json_file, report.as_json(described.asdict()))
+
+
+def _lesson(name: str) -> Any:
+    from multiconv.lessons import run as lessons
+
+    with as_usage():
+        return lessons.lesson(name)
+
+
+def _check_has_lessons(backend: str) -> None:
+    from multiconv.lessons import run as lessons
+
+    if backend.partition("@")[0] not in lessons.BACKENDS:
+        raise click.UsageError(f"there are no lessons in {backend!r}, but in {', '.join(lessons.BACKENDS)}")

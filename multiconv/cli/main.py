@@ -1,0 +1,26 @@
+"""``multiconv``: the command and its parts."""
+
+from __future__ import annotations
+
+import click
+
+from multiconv.cli.bench import bench
+from multiconv.cli.check import check
+from multiconv.cli.environments import backends, env
+from multiconv.cli.lessons import describe_kernel, lesson
+from multiconv.cli.options import Group
+from multiconv.cli.survey import capabilities, properties, quirks
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="multiconv")
+def main() -> None:
+    """One convolution interface over NumPy, PyTorch, JAX, TensorFlow and MXNet, with proof where they agree."""
+
+
+for command in (check, bench, backends, env, quirks, capabilities, properties, lesson, describe_kernel):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

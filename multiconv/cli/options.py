@@ -1,0 +1,95 @@
+"""What the commands share: options, consoles, and checks of what was typed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from multiconv.core.errors import BackendUnavailable, ConvError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+UNAVAILABLE = 3
+INTERRUPTED = 130
+LESSONS_NEED = ("matplotlib", "nbformat", "sklearn", "yaml")
+
+
+class Group(click.Group):
+    """A group whose commands end with the same exit statuses for the same things."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and turn what it can't have into an exit status."""
+        try:
+            return super().invoke(ctx)
+        except BackendUnavailable as error:
+            click.echo(f"multiconv: {error}", err=True)
+            ctx.exit(UNAVAILABLE)
+        except ModuleNotFoundError as error:
+            if error.name not in LESSONS_NEED:
+                raise
+            click.echo(f"multiconv: lessons need {error.name}: pip install 'multiconv[lessons]'", err=True)
+            ctx.exit(UNAVAILABLE)
+        except KeyboardInterrupt:
+            click.echo("multiconv: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def json_option(what: str) -> Callable[[Command], Command]:
+    """``--json FILE`` for a command that prints something for people too."""
+    return click.option(
+        "--json",
+        "json_file",
+        metavar="FILE",
+        help=f"Write {what} to FILE too; with - to standard output, and nothing else there.",
+    )
+
+
+markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
+
+
+@contextmanager
+def as_usage() -> Iterator[None]:
+    """What is wrong with the input is bad usage."""
+    try:
+        yield
+    except ConvError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def open_console(*, err: bool = False) -> Any:
+    """Return a rich console; where it is no terminal, as wide as a line needs, so that a log has no folded paths."""
+    from rich.console import Console
+
+    console = Console(stderr=err, highlight=False)
+    return console if console.is_terminal else Console(stderr=err, highlight=False, width=200)
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """A backend that doesn't exist is bad usage; one that can't be had is not."""
+    from multiconv import registry
+
+    known = registry.names()
+    for name in names:
+        if name.partition("@")[0] not in known:
+            raise click.UsageError(f"there is no backend {name!r}: the backends are {', '.join(known)}")
+
+
+def check_writable(file: str | None, option: str = "--json") -> None:
+    """Before minutes of work, not after."""
+    if file is None or file == "-":
+        return
+    path = Path(file)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise click.UsageError(f"{option}: {file!r} can't be written to")
+
+
+def write_json(json_file: str | None, text: str) -> None:
+    """Write JSON to a file, or to standard output if that is ``-``."""
+    if json_file == "-":
+        click.echo(text)
+    elif json_file is not None:
+        Path(json_file).write_text(text + "\n")

@@ -1,0 +1,245 @@
+"""What a person, or a program, reads of a check and of the list of backends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from multiconv import registry
+from multiconv.check.results import BackendReport, Disagreement, Report
+from multiconv.core.types import Progress
+from multiconv.survey import quirks
+
+COMPARED = {False: Text("as measured", "green"), True: Text("changed", "bold red")}
+COLOURS = {"agrees": "green", "disagrees": "bold red", "imprecise": "bold red", "crashes": "bold red"}
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Progress]:
+    """A bar for each backend while a check runs, where `console` is a terminal; else nothing."""
+    columns = (
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[doing]}"),
+    )
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, of: int, doing: str) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=None, doing="")
+            bars.update(tasks[name], completed=done, total=of or None, doing=doing)
+
+        yield show
+
+
+def print_check(report: Report, console: Console) -> None:
+    """The table of a check, what disagrees, and what could not be had.
+
+    Examples
+    --------
+    >>> from multiconv.check.results import BackendReport, Report
+    >>> numpy = BackendReport("numpy", "2.4.6", "3.11.7", "/usr/bin/python3", 9, 5, 5, 0.5)
+    >>> report = Report([numpy], [], 9, 0, ["float32"])
+    >>> print_check(report, Console(width=100))  # doctest: +ELLIPSIS
+    backend...numpy...2.4.6...agrees...
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    table.add_column("backend")
+    table.add_column("version")
+    table.add_column("runs in", overflow="fold")
+    table.add_column("problems", justify="right")
+    table.add_column("exact", justify="right")
+    table.add_column("worst error / bound", justify="right")
+    table.add_column("verdict")
+    for b in report.backends:
+        ratio = "none has one" if b.worst_bound_ratio is None else f"{b.worst_bound_ratio:.3f}"
+        table.add_row(
+            escape(b.name),
+            b.version,
+            escape(f"Python {b.python}, {_short(b.where)}"),
+            str(b.problems),
+            f"{b.exact} of {b.integer_problems}",
+            ratio,
+            Text(b.verdict, COLOURS[b.verdict]),
+        )
+    console.print(table)
+    for b in report.backends:
+        if b.imprecise:
+            console.print(Text(f"\n{b.name} lost precision in {b.imprecise} of {b.problems} problems.", "yellow"))
+    for b in report.backends:
+        for d in b.disagreements:
+            _print_disagreement(b, d, console)
+    for m in report.missing:
+        console.print(Text(f"\n{m['name']} was left out: {m['reason']}"), soft_wrap=True)
+    console.print(Text(f"\n{_summary(report)}"), soft_wrap=True)
+    overflowed = [f"{b.name} {b.overflowed}" for b in report.backends if b.overflowed]
+    if overflowed:
+        console.print(
+            Text(f"Problems in which a sum overflows in some order of its terms, as it may: {', '.join(overflowed)}."),
+            soft_wrap=True,
+        )
+    console.print(Text(_covered(report)), soft_wrap=True)
+
+
+def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> None:
+    """The table of backends.
+
+    Examples
+    --------
+    >>> print_backends([registry.BackendInfo("numpy", "2.4.6", "this process", "/usr/bin/python3")], Console(width=100))
+    backend...
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for column in ("backend", "version", "runs in", "dtypes", "devices"):
+        table.add_column(column, overflow="fold")
+    for info in infos:
+        if info.where is None:
+            table.add_row(escape(info.name), "-", Text("not to be had, see below", "yellow"), "-", "-")
+            continue
+        table.add_row(
+            escape(info.name),
+            info.version,
+            escape(info.where if info.where == "this process" else f"worker, {_short(info.python or '')}"),
+            ", ".join(info.dtypes or ()),
+            escape(", ".join(info.devices or ())),
+        )
+    console.print(table)
+    for info in infos:
+        if info.reason is not None:
+            how = "" if str(info.install) in info.reason else f"\nTo get it: {info.install}"
+            console.print(Text(f"\n{info.name}: {info.reason}{how}"), soft_wrap=True)
+
+
+def as_json(value: Any) -> str:
+    """JSON with an indent, and no NaN or infinity in it.
+
+    Examples
+    --------
+    >>> print(as_json({"schema": 1}))
+    {
+      "schema": 1
+    }
+    """
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
+def _print_disagreement(b: BackendReport, d: Disagreement, console: Console) -> None:
+    console.print()
+    console.rule(Text(f"{b.name} {b.version}: {d.direction}", "bold red"), align="left")
+    console.print(Text(f"In {d.times} of {b.problems} problems; first in: {json.dumps(d.found_in)}"), soft_wrap=True)
+    console.print(Text(f"Smallest found: {json.dumps(d.problem)}"), soft_wrap=True)
+    console.print(Text(d.fault), soft_wrap=True)
+    if d.script is not None:
+        console.print("\nThis script shows it:\n")
+        if console.is_terminal:
+            console.print(Syntax(d.script, "python", background_color="default"))
+        else:
+            console.print(Text(d.script), soft_wrap=True)
+
+
+def _summary(report: Report) -> str:
+    bad = [b.name for b in report.backends if b.verdict != "agrees"]
+    seen = f"{report.examples} drawn problems (seed {report.seed}, {', '.join(report.dtypes)}), {report.seconds:.0f} s"
+    if bad:
+        return f"Not every backend is right: {', '.join(bad)}. {seen}."
+    agree = "agrees" if len(report.backends) == 1 else "agree"
+    return f"{', '.join(b.name for b in report.backends)} {agree} with the exact oracle. {seen}."
+
+
+def _covered(report: Report) -> str:
+    """The share of pairs of levels that each backend's problems cover."""
+    backends: dict[str, list[str]] = {}
+    for b in report.backends:
+        backends.setdefault(f"{b.pairs_covered:.1%} of pairs covered", []).append(b.name)
+    if len(backends) < 2:
+        return "".join(f"{share}." for share in backends)
+    return "; ".join(f"{', '.join(names)}: {share}" for share, names in backends.items()) + "."
+
+
+def _short(path: str) -> str:
+    """A path under the home folder with ~ for it."""
+    from pathlib import Path
+
+    try:
+        return str(Path("~") / Path(path).relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return path
+
+
+def print_quirks(
+    chosen: Sequence[quirks.Quirk],
+    found: Sequence[quirks.Found],
+    missing: dict[str, str],
+    console: Console,
+    *,
+    whole: bool = False,
+) -> None:
+    """The table of quirks, or each whole, and what came of those that were run.
+
+    Parameters
+    ----------
+    chosen : sequence of Quirk
+    found : sequence of Found
+        Empty if none was run.
+    missing : dict
+        Why a framework was left out, by name.
+    console : rich.console.Console
+    whole : bool
+        Whether to show scripts and outcomes.
+
+    Examples
+    --------
+    >>> print_quirks(quirks.select(["int8-wraps"]), [], {}, Console(width=100))
+    framework id         kind             what a user would not expect
+    numpy     int8-wraps integer overflow np.convolve sums int8 in int8, and wraps around without a warning
+    torch     int8-wraps integer overflow int8 is summed in int8, and wraps around
+    jax       int8-wraps integer overflow int8 is summed in int8, and wraps around
+    """
+    came = {(f.quirk.framework, f.quirk.id): f for f in found}
+    if whole:
+        for q in chosen:
+            _print_quirk(q, console)
+    else:
+        columns = ["framework", "id", "kind", "what a user would not expect", *["here"] * bool(found)]
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+        for q in chosen:
+            here = came.get((q.framework, q.id))
+            verdict = Text("not run") if here is None else COMPARED[here.changed]
+            table.add_row(q.framework, q.id, q.kind, Text(q.title), *[verdict] * bool(found))
+        console.print(table)
+    for f in found:
+        if f.changed:
+            console.print(Text(f"\n{f.describe()}", "bold red"), soft_wrap=True)
+    for name, reason in missing.items():
+        console.print(Text(f"\n{name} was left out: {reason}"), soft_wrap=True)
+    if found:
+        changed = sum(f.changed for f in found)
+        console.print(f"\n{len(found)} scripts were run: {len(found) - changed} as measured, {changed} changed.")
+
+
+def _print_quirk(q: quirks.Quirk, console: Console) -> None:
+    console.rule(Text(f"{q.framework} {q.version}: {q.title}", "bold"), align="left")
+    console.print(Text(f"{q.id}, {q.kind}\n"))
+    if console.is_terminal:
+        console.print(Syntax(q.script, "python", background_color="default"))
+    else:
+        console.print(Text(q.script), soft_wrap=True)
+    lines = {"Expected": q.expected, "What comes": q.comes, "Why": q.why, "Upstream": q.link}
+    for name, line in lines.items():
+        if line:
+            console.print(Text(f"{name}: {line}"), soft_wrap=True)
+    console.print(Text(f"Instead: {q.multiconv.describe()}\n"), soft_wrap=True)
+    console.print(Text(f"{q.outcome}\n"), soft_wrap=True)

@@ -1,0 +1,112 @@
+"""``multiconv quirks``, ``capabilities`` and ``properties``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from multiconv.cli.options import check_names, check_writable, json_option, markdown_option, open_console, write_json
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--framework", metavar="NAME", help="Of this one only; a version, such as torch@2.5.1, to --run there.")
+@click.option("--run/--no-run", default=False, help="Run the scripts and compare; by default only show them.")
+@json_option("the quirks")
+@click.option("--markdown", is_flag=True, help="Print a page of docs, with all that is known of each.")
+@click.pass_context
+def quirks(
+    ctx: click.Context, ids: tuple[str, ...], framework: str | None, run: bool, json_file: str | None, markdown: bool
+) -> None:
+    """Show what the frameworks themselves do that a user would not expect, and whether they still do.
+
+    With an ID, the whole quirk: its script, what one would expect, what comes, and what multiconv does.
+
+    Exit status: 0 as the catalogue says, 1 a quirk has changed, 2 bad usage, 3 a framework that was named can't be had.
+    """
+    from multiconv.cli import report
+    from multiconv.survey import quirks as catalogue
+
+    if framework is not None:
+        check_names((framework,))
+    check_writable(json_file)
+    try:
+        chosen = catalogue.select(ids, framework and framework.partition("@")[0])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if markdown:
+        click.echo(catalogue.as_markdown(chosen), nl=False)
+        return
+    found: list[Any] = []
+    missing: dict[str, str] = {}
+    if run:
+        places, missing = catalogue.locate(chosen, framework, optional=not ids)
+        with report.progress_bars(open_console(err=True)) as progress:
+            found = catalogue.run([q for q in chosen if q.framework in places], places, progress)
+    report.print_quirks(chosen, found, missing, open_console(err=json_file == "-"), whole=bool(ids))
+    write_json(json_file, report.as_json(catalogue.as_dict(chosen, found, missing)))
+    ctx.exit(1 if any(f.changed for f in found) else 0)
+
+
+@click.command()
+@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice(["float16", "bfloat16", "float32", "float64", "int8", "int32", "complex64"]),
+    default=("float32", "float64"),
+    help="What to try; may be given several times. By default float32 and float64.",
+)
+@json_option("the table")
+@markdown_option
+def capabilities(
+    names: tuple[str, ...], dtypes: tuple[str, ...], json_file: str | None, markdown_file: str | None
+) -> None:
+    """Try what each backend can do, and what of it is its framework's own call and what is composed.
+
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
+    be had.
+
+    Exit status: 0 tried, 2 bad usage, 3 a backend that was named can't be had.
+    """
+    from multiconv.cli import report
+    from multiconv.survey import capabilities as table
+
+    check_names(names)
+    check_writable(json_file)
+    check_writable(markdown_file, "--markdown")
+    with report.progress_bars(open_console(err=True)) as progress:
+        found = table.capabilities(names, dtypes=list(dict.fromkeys(dtypes)), progress=progress)
+    table.print_capabilities(found, open_console(err=json_file == "-"))
+    write_json(json_file, report.as_json(found.asdict()))
+    if markdown_file is not None:
+        Path(markdown_file).write_text(table.markdown(found))
+
+
+@click.command()
+@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@json_option("what was measured")
+@markdown_option
+def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
+    """Measure how each backend computes: repeats, batches, threads, compilation, NaN, subnormal numbers. Takes minutes.
+
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
+    be had.
+
+    Exit status: 0 measured, 2 bad usage, 3 a backend that was named can't be had.
+    """
+    from multiconv.cli import report
+    from multiconv.survey import properties as measured
+
+    check_names(names)
+    check_writable(json_file)
+    check_writable(markdown_file, "--markdown")
+    with report.progress_bars(open_console(err=True)) as progress:
+        found = measured.properties(names, progress=progress)
+    measured.print_properties(found, open_console(err=json_file == "-"))
+    write_json(json_file, report.as_json(found.asdict()))
+    if markdown_file is not None:
+        Path(markdown_file).write_text(measured.markdown(found))

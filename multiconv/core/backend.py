@@ -1,0 +1,758 @@
+"""The interface: one convolution, whoever computes it.
+
+`Backend` owns all that is the same for every framework: validation and its words, the order of the axes, padding where
+a framework lacks it, and the memory of what was already worked out for a signature. A backend states as class data
+what is data, and writes what differs.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
+
+REMEMBERED = 4096
+
+
+class Backend(abc.ABC):
+    """A framework's convolutions behind one interface.
+
+    Arrays go in as NumPy arrays or as the backend's own, and come out as the backend's own. The input is (N, C_in,
+    \\*spatial), or channels last if `layout` says so; the kernel is (C_out, C_in / groups, \\*kernel) in every layout;
+    there are one, two or three spatial axes. All arrays of a call have one dtype, and so has the result.
+
+    Attributes
+    ----------
+    name : str
+    dtypes : tuple of str
+        What it computes in.
+    kernel_layout : str
+        The order of the kernel's axes in the framework's own call, ``"OIHW"`` or ``"HWIO"``.
+    layouts : tuple of str
+        The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"``
+        or both.
+    empty_batch : bool
+        Whether the framework's own call is right on a batch of zero.
+    strided : bool
+        Whether the framework's arrays can lie in memory in another order than that of their axes.
+    compiles : bool
+        Whether it compiles anew for each shape, so that many problems of a few shapes are better than many shapes.
+    multiplies_zeros : bool
+        Whether the framework multiplies by zeros that the definition does not have, as XLA does between groups: zero
+        times NaN is NaN, so one factor that is not finite may make NaN of any result.
+    """
+
+    name: str
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    kernel_layout: ClassVar[str] = "OIHW"
+    layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
+    empty_batch: ClassVar[bool] = False
+    strided: ClassVar[bool] = False
+    compiles: bool = False
+    multiplies_zeros: bool = False
+
+    def __init__(self) -> None:
+        self._ready: dict[Any, Operation] = {}
+        self._plans: dict[tuple[str, Geometry, str], Operation] = {}
+
+    def __repr__(self) -> str:
+        return f"<multiconv backend {self.name} {self.version}, in this process>"
+
+    # ---- What a backend writes: arrays
+
+    @property
+    @abc.abstractmethod
+    def version(self) -> str:
+        """The framework's version."""
+
+    @abc.abstractmethod
+    def is_array(self, value: Any) -> bool:
+        """Whether this is an array of the framework."""
+
+    def dtype(self, array: Array) -> str:
+        """The name of the array's dtype, as NumPy has it."""
+        return str(np.dtype(array.dtype).name)
+
+    @abc.abstractmethod
+    def from_numpy(self, host: Host) -> Array:
+        """A contiguous NumPy array as one of the framework, of the same dtype; it may share memory with it."""
+
+    @abc.abstractmethod
+    def to_numpy(self, array: Array) -> Host:
+        """An array of the framework as a NumPy array, once it is computed."""
+
+    @abc.abstractmethod
+    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
+        """The array with its axes in this order."""
+
+    @abc.abstractmethod
+    def flip(self, array: Array, axes: Sequence[int]) -> Array:
+        """The array reversed along these axes."""
+
+    @abc.abstractmethod
+    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
+        """The array with zeros (before, after) each axis."""
+
+    @abc.abstractmethod
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        """Arrays of one shape along a new first axis."""
+
+    # ---- What a backend writes: convolution
+
+    @abc.abstractmethod
+    def corr2d(self, X: Array, K: Array) -> Array:
+        """d2l 7.2's nested loop, in the framework's idiom: for each output a window times the kernel, summed.
+
+        Parameters
+        ----------
+        X : array, shape (H, W)
+        K : array, shape (h, w)
+
+        Returns
+        -------
+        array, shape (H - h + 1, W - w + 1)
+
+        Raises
+        ------
+        ConvError
+            If the arrays are not 2-D, not of one dtype, or the kernel is larger than the input.
+
+        References
+        ----------
+        A. Zhang et al., "Dive into Deep Learning", section 7.2.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> X, K = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2)
+        >>> mc.backend("numpy").corr2d(X, K)
+        array([[19., 25.],
+               [37., 43.]])
+        """
+
+    @abc.abstractmethod
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        """A function (x, w, bias or None) -> y for this geometry, of arrays in the framework's own layouts."""
+
+    @abc.abstractmethod
+    def native_conv_transpose(self, g: Geometry) -> Operation:
+        """A function (y, w, bias or None) -> x for this geometry, of arrays in the framework's own layouts."""
+
+    @abc.abstractmethod
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        """The framework's own module with these weights, in OIHW."""
+
+    def pads_natively(self, g: Geometry) -> bool:
+        """Whether the framework's own call takes this geometry's padding."""
+        return g.symmetric
+
+    # ---- What a backend writes: running
+
+    @abc.abstractmethod
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        """The vector-Jacobian product by the framework's autodiff: a gradient for each primal.
+
+        Examples
+        --------
+        >>> import multiconv as mc
+        >>> numpy = mc.backend("numpy")
+        >>> numpy.vjp(abs, (1.0,), 1.0)
+        Traceback (most recent call last):
+        multiconv.UnsupportedError: numpy has no autodiff: it has the gradients of its own cross-correlation only
+        """
+
+    def scope(self, dtype: str) -> AbstractContextManager[Any]:
+        """What must hold while the framework works in this dtype, and no longer."""
+        return nullcontext()
+
+    def stage(self, function: Operation, dtype: str) -> Operation:
+        """The function made ready to be called often: compiled, where that is how the framework is used."""
+        return function
+
+    @abc.abstractmethod
+    def block(self, array: Array) -> Array:
+        """Wait until the array is computed, and return it."""
+
+    @abc.abstractmethod
+    def devices(self) -> list[str]:
+        """The devices that the framework sees, such as ``["cpu"]``."""
+
+    # ---- The interface
+
+    def asarray(self, array: Array) -> Array:
+        """A NumPy array as one of the framework, of the same dtype; what is one already comes back as it is.
+
+        Parameters
+        ----------
+        array : array
+            Laid out in memory in any way: reversed, sliced, read-only, of either byte order. The result may share its
+            memory.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> mc.backend("numpy").asarray(np.arange(3.0, dtype=">f8")[::-1]).dtype.isnative
+        True
+        """
+        if not isinstance(array, np.ndarray):
+            return array
+        plain = type(array) is np.ndarray and array.dtype.isnative and array.flags.writeable
+        # What is reversed along an axis of one element is still contiguous to NumPy, and torch refuses it.
+        if plain and array.flags.c_contiguous and min(array.strides, default=0) >= 0:
+            return self.from_numpy(array)
+        return self.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
+
+    def cross_correlate(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None = None,
+        *,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        layout: str | None = None,
+    ) -> Array:
+        """Cross-correlation, which the frameworks call convolution.
+
+        ``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``, where
+        ``i`` and ``j`` run over all spatial axes and ``c`` over the input channels of the group of ``o``; x is zero
+        outside.
+
+        Parameters
+        ----------
+        x : array, shape (N, C_in, \\*spatial) or, if `layout` says so, (N, \\*spatial, C_in)
+        w : array, shape (C_out, C_in / groups, \\*kernel)
+        bias : array, shape (C_out,), optional
+        stride, padding, dilation, groups, layout
+            As in `multiconv.ConvSpec`.
+
+        Returns
+        -------
+        array, shape (N, C_out, \\*out) or (N, \\*out, C_out)
+            Of the backend's own type and of the dtype of `x`.
+
+        Raises
+        ------
+        ConvError
+            If the arguments do not describe a convolution. The words are the same on every backend.
+        UnsupportedError
+            If the backend does not compute in this dtype.
+
+        References
+        ----------
+        I. Goodfellow et al., "Deep Learning", eq. 9.6; d2l, section 7.1.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> x, w = np.arange(9.0).reshape(1, 1, 3, 3), np.arange(4.0).reshape(1, 1, 2, 2)
+        >>> mc.backend("numpy").cross_correlate(x, w)
+        array([[[[19., 25.],
+                 [37., 43.]]]])
+        """
+        signature = None
+        # The commonest call has a way of its own, with as little around the framework's call as there can be.
+        if bias is None and stride.__class__ is padding.__class__ is dilation.__class__ is groups.__class__ is int:
+            try:
+                signature = (
+                    x.__class__, x.shape, x.dtype, w.__class__, w.shape, w.dtype,
+                    stride, padding, dilation, groups, layout,
+                )  # fmt: skip
+                function = self._ready[signature]
+            except (KeyError, TypeError, AttributeError, ValueError):
+                pass
+            else:
+                return function(x, w)
+        return self._call(
+            "cross_correlate", x, w, bias, None, stride, padding, dilation, groups, layout, signature=signature
+        )
+
+    def convolve(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None = None,
+        *,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        layout: str | None = None,
+    ) -> Array:
+        """Convolution in the strict sense: the kernel runs backwards along every spatial axis.
+
+        Parameters, result and errors are those of `cross_correlate`.
+
+        References
+        ----------
+        I. Goodfellow et al., "Deep Learning", eq. 9.4.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> x, w = np.array([[[1.0, 0.0, 0.0]]]), np.array([[[1.0, 2.0, 3.0]]])
+        >>> mc.backend("numpy").convolve(x, w, padding="full")
+        array([[[1., 2., 3., 0., 0.]]])
+        """
+        return self._call("convolve", x, w, bias, None, stride, padding, dilation, groups, layout)
+
+    def conv_transpose(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None = None,
+        *,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        layout: str | None = None,
+        output_padding: Ints = 0,
+    ) -> Array:
+        """Transposed convolution: the adjoint of `cross_correlate` with the same kernel and options.
+
+        Parameters
+        ----------
+        x : array, shape (N, C_out, \\*out) or (N, \\*out, C_out)
+        w : array, shape (C_out, C_in / groups, \\*kernel)
+            The kernel as `cross_correlate` takes it.
+        bias : array, shape (C_in,), optional
+        stride, padding, dilation, groups, layout
+            As in `multiconv.ConvSpec`, and as `cross_correlate` takes them.
+        output_padding : int or tuple of int
+            Which of the `stride` sizes that `cross_correlate` takes to the size of `x` is meant, 0 the smallest.
+
+        Returns
+        -------
+        array, shape (N, C_in, \\*spatial) or (N, \\*spatial, C_in)
+            ``(out - 1) * stride + (kernel - 1) * dilation + 1 - before - after + output_padding`` pixels an axis; with
+            ``"same"``, ``out * stride``.
+
+        Raises
+        ------
+        ConvError, UnsupportedError
+            As `cross_correlate`.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> x, w = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0, 100.0]]])
+        >>> mc.backend("numpy").conv_transpose(x, w, stride=2)
+        array([[[  1.,  10., 102.,  20., 200.]]])
+        """
+        return self._call("conv_transpose", x, w, bias, None, stride, padding, dilation, groups, layout, output_padding)
+
+    def cross_correlate_vjp(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        dy: Array,
+        *,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        layout: str | None = None,
+    ) -> tuple[Array, Array, Array | None]:
+        """The gradients of `cross_correlate`, by the framework's own autodiff (NumPy's by hand).
+
+        Parameters
+        ----------
+        x, w, bias
+            As in `cross_correlate`.
+        dy : array
+            The cotangent, of the shape of the result of `cross_correlate`.
+        stride, padding, dilation, groups, layout
+            As in `multiconv.ConvSpec`.
+
+        Returns
+        -------
+        dx, dw, dbias : arrays
+            Of the shapes of `x`, `w` and `bias`; `dbias` is None if `bias` is.
+
+        Raises
+        ------
+        ConvError, UnsupportedError
+            As `cross_correlate`, and if `dy` has not the result's shape.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> x, w, dy = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]]), np.array([[[1.0, 1.0]]])
+        >>> dx, dw, _ = mc.backend("numpy").cross_correlate_vjp(x, w, None, dy)
+        >>> dx, dw
+        (array([[[ 1., 11., 10.]]]), array([[[3., 5.]]]))
+        """
+        return cast(
+            "tuple[Array, Array, Array | None]",
+            self._call("cross_correlate_vjp", x, w, bias, dy, stride, padding, dilation, groups, layout),
+        )
+
+    def layer(
+        self,
+        w: Array,
+        bias: Array | None = None,
+        *,
+        stride: Ints = 1,
+        padding: Padding = 0,
+        dilation: Ints = 1,
+        groups: int = 1,
+        layout: str | None = None,
+    ) -> Callable[[Array], Array]:
+        """The framework's own convolution layer with these weights.
+
+        What the layer itself lacks (a pad, another order of the axes) stands before or after it in the framework's own
+        sequential container. The layer holds copies of the weights and can be trained as any other.
+
+        Parameters
+        ----------
+        w, bias, stride, padding, dilation, groups, layout
+            As in `cross_correlate`.
+
+        Returns
+        -------
+        callable
+            ``torch.nn.Conv2d``, ``flax.nnx.Conv``, ``keras.layers.Conv2D``, ``mxnet.gluon.nn.Conv2D`` or a container
+            with one; for NumPy a small class of its own. It takes an array of the backend in `layout`.
+
+        Raises
+        ------
+        ConvError, UnsupportedError
+            As `cross_correlate`.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> edge = mc.backend("numpy").layer(np.array([[[[1.0, -1.0]]]]))
+        >>> edge(np.array([[[[1.0, 1.0, 0.0, 0.0]]]]))
+        array([[[[0., 1., 0.]]]])
+        """
+        spec = ConvSpec(stride, padding, dilation, groups, layout)
+        self._check_arrays(w=w, bias=bias)
+        spec.check_kernel(tuple(w.shape))
+        if bias is not None:
+            _check_bias(tuple(bias.shape), w.shape[0])
+        return self.native_layer(spec, self._host(w), None if bias is None else self._host(bias))
+
+    def corr2d_multi_in(self, X: Array, K: Array) -> Array:
+        """d2l 7.4's sum of `corr2d` over the input channels.
+
+        Parameters
+        ----------
+        X : array, shape (C, H, W)
+        K : array, shape (C, h, w)
+
+        Returns
+        -------
+        array, shape (H - h + 1, W - w + 1)
+
+        Raises
+        ------
+        ConvError
+            If the arrays are not 3-D, or have not as many channels as each other, or as `corr2d`.
+
+        References
+        ----------
+        d2l, section 7.4.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> X, K = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2)
+        >>> mc.backend("numpy").corr2d_multi_in(np.stack([X, X + 1]), np.stack([K, K + 1]))
+        array([[ 56.,  72.],
+               [104., 120.]])
+        """
+        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=3)
+        with self.scope(self.dtype(X)):
+            Y = self.corr2d(X[0], K[0])
+            for channel in range(1, X.shape[0]):
+                Y = Y + self.corr2d(X[channel], K[channel])
+            return Y
+
+    def corr2d_multi_in_out(self, X: Array, K: Array) -> Array:
+        """d2l 7.4's `corr2d_multi_in` for each output channel.
+
+        Parameters
+        ----------
+        X : array, shape (C, H, W)
+        K : array, shape (O, C, h, w)
+
+        Returns
+        -------
+        array, shape (O, H - h + 1, W - w + 1)
+
+        Raises
+        ------
+        ConvError
+            As `corr2d_multi_in`.
+
+        References
+        ----------
+        d2l, section 7.4.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> X, K = np.ones((2, 3, 3)), np.ones((3, 2, 2, 2))
+        >>> mc.backend("numpy").corr2d_multi_in_out(X, K).shape
+        (3, 2, 2)
+        """
+        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=4)
+        with self.scope(self.dtype(X)):
+            return self.stack([self.corr2d_multi_in(X, K[out]) for out in range(K.shape[0])])
+
+    # ---- From a signature to a function, once
+
+    def _call(
+        self,
+        operation: str,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        dy: Array | None,
+        stride: Ints,
+        padding: Padding,
+        dilation: Ints,
+        groups: int,
+        layout: str | None,
+        output_padding: Ints = 0,
+        signature: Any = None,
+    ) -> Any:
+        try:
+            dtype = x.dtype
+            # True == 1 == 1.0: what is not plainly an int is remembered by its repr, which tells them apart.
+            key = signature or (
+                operation,
+                x.__class__,
+                x.shape,
+                dtype,
+                w.__class__,
+                w.shape,
+                w.dtype is dtype or w.dtype,  # the same object, as a rule, and then not hashed again
+                bias if bias is None else (bias.__class__, bias.shape, bias.dtype),
+                dy if dy is None else (dy.__class__, dy.shape, dy.dtype),
+                stride if stride.__class__ is int else repr(stride),
+                padding if padding.__class__ is int else repr(padding),
+                dilation if dilation.__class__ is int else repr(dilation),
+                groups if groups.__class__ is int else repr(groups),
+                layout,
+                output_padding if output_padding.__class__ is int else repr(output_padding),
+            )
+            function = self._ready[key]
+        except (KeyError, TypeError, AttributeError, ValueError):
+            pass
+        else:
+            if dy is not None:
+                return function(x, w, bias, dy)
+            return function(x, w) if bias is None else function(x, w, bias)
+        spec = ConvSpec(stride, padding, dilation, groups, layout)
+        named = {"x": x, "w": w, "bias": bias}
+        if operation == "cross_correlate_vjp":
+            named["dy"] = dy
+        dtype = self._check_arrays(**named)
+        g = _resolve(operation, spec, named, output_padding)
+        function = self._prepare(operation, g, dtype)
+        own = tuple(None if a is None else self.asarray(a) for a in named.values())
+        if all(a is b for a, b in zip(named.values(), own)):
+            if len(self._ready) >= REMEMBERED:
+                self._ready.clear()
+            self._ready[key] = function
+        return function(*own)
+
+    def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        """The function of the backend's own arrays that computes this."""
+        if g.batch == 0 and not self.empty_batch:
+            return self._empty(operation, g, dtype)
+        return self.plan(operation, g.within_reach(), dtype)
+
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        """The function of the backend's own arrays for an operation on a batch that is not empty, made once.
+
+        Parameters
+        ----------
+        operation : str
+            ``"cross_correlate"``, ``"convolve"``, ``"conv_transpose"`` or ``"cross_correlate_vjp"``.
+        g : Geometry
+        dtype : str
+        """
+        key = operation, g, dtype
+        if key not in self._plans:
+            if len(self._plans) >= REMEMBERED:
+                self._plans.clear()
+            self._plans[key] = self._build(operation, g, dtype)
+        return self._plans[key]
+
+    def _build(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        if operation == "conv_transpose":
+            return self.stage(self._conv_transpose(g), dtype)
+        if operation == "convolve":
+            correlate = self.plan("cross_correlate", g, dtype)
+            flip = self.stage(lambda w: self.flip(w, range(2, 2 + g.ndim)), dtype)
+            return lambda x, w, bias=None: correlate(x, flip(w), bias)
+        forward = self._cross_correlate(g)
+        if operation == "cross_correlate":
+            return self.stage(forward, dtype)
+
+        def gradients(x: Array, w: Array, bias: Array | None, dy: Array) -> tuple[Array, Array, Array | None]:
+            primals = (x, w) if bias is None else (x, w, bias)
+            dx, dw, *dbias = self.vjp(forward, primals, dy)
+            return dx, dw, dbias[0] if dbias else None
+
+        return self.stage(gradients, dtype)
+
+    def _cross_correlate(self, g: Geometry) -> Operation:
+        """The framework's own call, with what it lacks around it."""
+        x_axes, y_axes, w_axes, own = self._orders(g)
+        widths = None
+        if not self.pads_natively(own):
+            widths = ((0, 0), *own.pads, (0, 0)) if own.channels_last else ((0, 0), (0, 0), *own.pads)
+            own = own.without_padding()
+        native = self.native_cross_correlate(own)
+        if x_axes is None and w_axes is None and widths is None:
+            return native
+
+        def composed(x: Array, w: Array, bias: Array | None = None) -> Array:
+            if x_axes is not None:
+                x = self.transpose(x, x_axes)
+            if widths is not None:
+                x = self.pad(x, widths)
+            if w_axes is not None:
+                w = self.transpose(w, w_axes)
+            y = native(x, w, bias)
+            return y if y_axes is None else self.transpose(y, y_axes)
+
+        return composed
+
+    def _conv_transpose(self, g: Geometry) -> Operation:
+        """The framework's own call, with what it lacks around it."""
+        y_axes, x_axes, w_axes, own = self._orders(g)
+        inside = None
+        if not self.pads_natively(own):
+            cut = [slice(before, before + n) for n, (before, _) in zip(own.size, own.pads)]
+            whole = slice(None)
+            inside = (whole, *cut, whole) if own.channels_last else (whole, whole, *cut)
+            own = own.without_padding()
+        native = self.native_conv_transpose(own)
+        if y_axes is None and w_axes is None and inside is None:
+            return native
+
+        def composed(y: Array, w: Array, bias: Array | None = None) -> Array:
+            if y_axes is not None:
+                y = self.transpose(y, y_axes)
+            if w_axes is not None:
+                w = self.transpose(w, w_axes)
+            x = native(y, w, bias)
+            if inside is not None:
+                x = x[inside]
+            return x if x_axes is None else self.transpose(x, x_axes)
+
+        return composed
+
+    def _orders(self, g: Geometry) -> tuple[Sequence[int] | None, Sequence[int] | None, Sequence[int] | None, Geometry]:
+        """How to permute input, output and kernel (None: not at all), and the geometry in between."""
+        w_axes = (*range(2, 2 + g.ndim), 1, 0) if self.kernel_layout == "HWIO" else None
+        if ("channels_last" if g.channels_last else "channels_first") in self.layouts:
+            return None, None, w_axes, g
+        to_last, to_first = (0, *range(2, 2 + g.ndim), 1), (0, 1 + g.ndim, *range(1, 1 + g.ndim))
+        if g.channels_last:
+            return to_first, to_last, w_axes, g.with_layout(channels_last=False)
+        return to_last, to_first, w_axes, g.with_layout(channels_last=True)
+
+    def _empty(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        """A batch of zero, for frameworks that get even the shape wrong, or refuse."""
+
+        def zeros(shape: Shape) -> Array:
+            return self.asarray(np.zeros(shape, dtype))
+
+        if operation == "conv_transpose":
+            return lambda x, w, bias=None: zeros(g.x_shape)
+        if operation == "cross_correlate_vjp":
+            return lambda x, w, bias, dy: (
+                zeros(g.x_shape),
+                zeros(g.w_shape),
+                None if bias is None else zeros((g.out_channels,)),
+            )
+        return lambda x, w, bias=None: zeros(g.y_shape)
+
+    # ---- Refusals that concern arrays
+
+    def _check_arrays(self, **arrays: Any) -> str:
+        """Refuse what is no array, has no dtype of this backend's or not that of the others; return the dtype."""
+        dtypes = {name: self._dtype(name, a) for name, a in arrays.items() if not (a is None and name == "bias")}
+        first, dtype = next(iter(dtypes.items()))
+        for name, other in dtypes.items():
+            if other != dtype:
+                raise ConvError(
+                    f"{name} is {other} but {first} is {dtype}: nothing is cast silently, so convert one of them"
+                )
+        if dtype not in self.dtypes:
+            raise UnsupportedError(
+                f"{first} is {dtype}, which the {self.name} backend does not compute: it has {', '.join(self.dtypes)}"
+            )
+        return dtype
+
+    def _dtype(self, name: str, array: Any) -> str:
+        if isinstance(array, np.ma.MaskedArray):
+            raise ConvError(f"{name} is a masked array; its mask would be lost, so fill it first")
+        if isinstance(array, np.ndarray):
+            return str(array.dtype.name)
+        if self.is_array(array):
+            return self.dtype(array)
+        kind = type(array)
+        own = "" if self.name == "numpy" else f" or an array of {self.name}"
+        raise ConvError(f"{name} must be a NumPy array{own}, not {kind.__module__}.{kind.__qualname__}")
+
+    def _host(self, array: Array) -> Host:
+        """A NumPy array that is nobody else's."""
+        host = array if isinstance(array, np.ndarray) else self.to_numpy(array)
+        return np.array(host, dtype=host.dtype.newbyteorder("="), order="C", subok=False)
+
+    def _own_loop_arrays(self, X: Array, K: Array, X_axes: int = 2, K_axes: int = 2) -> tuple[Array, Array]:
+        """The arrays of `corr2d` and its like, checked and as the backend's own."""
+        self._check_arrays(X=X, K=K)
+        for name, array, axes in (("X", X, X_axes), ("K", K, K_axes)):
+            if len(array.shape) != axes:
+                raise ConvError(f"{name} must have {axes} axes, but its shape is {tuple(array.shape)}")
+            if 0 in tuple(array.shape):
+                raise ConvError(f"{name} is empty: its shape is {tuple(array.shape)}")
+        if X_axes == 3 and X.shape[0] != K.shape[-3]:
+            raise ConvError(
+                f"X of shape {tuple(X.shape)} has {X.shape[0]} channels, "
+                f"but K of shape {tuple(K.shape)} has {K.shape[-3]}"
+            )
+        if X.shape[-2] < K.shape[-2] or X.shape[-1] < K.shape[-1]:
+            raise ConvError(
+                f"the kernel is larger than the input: K has the shape {tuple(K.shape)}, X {tuple(X.shape)}"
+            )
+        return self.asarray(X), self.asarray(K)
+
+
+def _resolve(operation: str, spec: ConvSpec, arrays: dict[str, Any], output_padding: Ints) -> Geometry:
+    shapes = {name: tuple(a.shape) for name, a in arrays.items() if a is not None}
+    if operation == "conv_transpose":
+        g = spec.resolve_transpose(shapes["x"], shapes["w"], output_padding)
+        bias_size = g.in_channels
+    else:
+        g = spec.resolve(shapes["x"], shapes["w"])
+        bias_size = g.out_channels
+    if "bias" in shapes:
+        _check_bias(shapes["bias"], bias_size)
+    if "dy" in shapes and shapes["dy"] != g.y_shape:
+        raise ConvError(f"dy must have the shape of the result, {g.y_shape}, not {shapes['dy']}")
+    return g
+
+
+def _check_bias(shape: Shape, channels: int) -> None:
+    if shape != (channels,):
+        raise ConvError(f"bias must have the shape ({channels},), one number an output channel, not {shape}")

@@ -1,0 +1,37 @@
+"""The dtypes of arrays by name, bfloat16 among them, which NumPy has not."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from multiconv.core.errors import UnsupportedError
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of this name; bfloat16 is that of the package ml_dtypes, imported where it is first met.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is bfloat16, and this Python has no ml_dtypes.
+
+    Examples
+    --------
+    >>> dtype_named("float32")
+    dtype('float32')
+    >>> dtype_named("bfloat16").itemsize
+    2
+    """
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise UnsupportedError(
+            f"bfloat16 needs the package ml_dtypes, which {sys.executable} has not: pip install ml_dtypes"
+        ) from None
+    bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return bfloat16

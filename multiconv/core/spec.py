@@ -1,0 +1,525 @@
+"""What a convolution is: its options, its shape arithmetic, and every refusal, once for all backends.
+
+`ConvSpec` holds the options as a caller gives them. `ConvSpec.resolve` puts them together with the shapes of an input
+and a kernel into a `Geometry`, in which every question is settled: no word such as "same" is left, every option has
+one number an axis, and the shapes fit. A backend only ever sees a `Geometry`.
+
+The sizes follow [1]_: with ``n`` pixels, ``b`` and ``a`` of padding before and after, a kernel of ``k``, stride ``s``
+and dilation ``d``, there are ``(n + b + a - (k - 1) d - 1) // s + 1`` outputs.
+
+References
+----------
+.. [1] V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from math import prod
+from typing import Any
+
+from multiconv.core.errors import ConvError
+from multiconv.core.types import Ints, Padding, Pads, Shape
+
+LARGEST = 2**31 - 1
+LAYOUTS = {
+    "NCW": (1, False),
+    "NCHW": (2, False),
+    "NCDHW": (3, False),
+    "NWC": (1, True),
+    "NHWC": (2, True),
+    "NDHWC": (3, True),
+}
+SAME = ("same", "same_upper", "same_lower")
+PADDING_WORDS = ("valid", *SAME, "full")
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """The options of a convolution.
+
+    Parameters
+    ----------
+    stride : int or tuple of int
+        The step from one output to the next, in pixels of the input; one number, or one an axis.
+    padding : int, str or tuple
+        Zeros around the input: one number; one an axis; a ``(before, after)`` pair an axis; or a word:
+
+        - ``"valid"``: none;
+        - ``"same"`` or ``"same_upper"``: ``ceil(n / stride)`` outputs, the odd pixel at the end, as ONNX, TensorFlow
+          and
+          JAX have it;
+        - ``"same_lower"``: the same with the odd pixel at the start;
+        - ``"full"``: ``(kernel - 1) * dilation`` on both sides, every output that touches the input.
+    dilation : int or tuple of int
+        The distance between two taps of the kernel, in pixels of the input.
+    groups : int
+        Into how many groups of channels, convolved apart from each other, the channels fall.
+    layout : str, optional
+        ``"NCW"``, ``"NCHW"``, ``"NCDHW"``, ``"NWC"``, ``"NHWC"`` or ``"NDHWC"``. By default the one of the first three
+        that the number of spatial axes asks for. The kernel is OIHW in every layout.
+
+    Raises
+    ------
+    ConvError
+        If an option is no such thing: a bool or a float as a stride, a number below one or past 2^31 - 1, a negative
+        padding, an unknown word.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> ConvSpec(stride=2, padding="same").resolve((1, 3, 8, 8), (16, 3, 3, 3)).y_shape
+    (1, 16, 4, 4)
+    >>> ConvSpec(stride=0)
+    Traceback (most recent call last):
+    multiconv.ConvError: stride must be at least 1, not 0
+    """
+
+    stride: Ints = 1
+    padding: Padding = 0
+    dilation: Ints = 1
+    groups: int = 1
+    layout: str | None = None
+
+    def __post_init__(self) -> None:
+        settle = object.__setattr__
+        settle(self, "stride", _ints("stride", self.stride, least=1))
+        settle(self, "padding", _padding(self.padding))
+        settle(self, "dilation", _ints("dilation", self.dilation, least=1))
+        settle(self, "groups", _int("groups", self.groups, least=1))
+        if self.layout is not None and (not isinstance(self.layout, str) or self.layout not in LAYOUTS):
+            raise ConvError(f"layout must be one of {', '.join(LAYOUTS)}, not {self.layout!r}")
+
+    def each(self, ndim: int) -> tuple[Shape, Shape]:
+        """Stride and dilation, one number an axis.
+
+        Examples
+        --------
+        >>> ConvSpec(stride=2).each(3)
+        ((2, 2, 2), (1, 1, 1))
+        """
+        return _each(self.stride, ndim), _each(self.dilation, ndim)
+
+    def resolve(self, x_shape: Shape, w_shape: Shape) -> Geometry:
+        """Settle every question for an input and a kernel of these shapes.
+
+        Parameters
+        ----------
+        x_shape : tuple of int
+            The input's, in `layout`.
+        w_shape : tuple of int
+            The kernel's: (C_out, C_in / groups, \\*kernel).
+
+        Returns
+        -------
+        Geometry
+
+        Raises
+        ------
+        ConvError
+            If the shapes are not those of a convolution with these options.
+
+        Examples
+        --------
+        >>> ConvSpec(padding=(1, 2)).resolve((1, 3, 8, 8), (16, 3, 3, 3)).pads
+        ((1, 1), (2, 2))
+        """
+        return _resolve(self, tuple(x_shape), tuple(w_shape))
+
+    def resolve_transpose(self, x_shape: Shape, w_shape: Shape, output_padding: Ints = 0) -> Geometry:
+        """Settle every question for a transposed convolution of these shapes.
+
+        The geometry is that of the cross-correlation whose adjoint it is: the input of the transposed convolution has
+        the shape ``y_shape``, and its result the shape ``x_shape``.
+
+        Parameters
+        ----------
+        x_shape : tuple of int
+            The shape of the transposed convolution's input, with as many channels as `w_shape` begins with.
+        w_shape : tuple of int
+            The kernel's, as the cross-correlation takes it.
+        output_padding : int or tuple of int
+            Which of the `stride` sizes that the cross-correlation takes to the size of `x_shape` is meant: 0 the
+            smallest. With ``"same"`` the size is ``n * stride``, and `output_padding` must be 0.
+
+        Returns
+        -------
+        Geometry
+
+        Raises
+        ------
+        ConvError
+            If the shapes are not those of a transposed convolution with these options.
+
+        Examples
+        --------
+        >>> ConvSpec(stride=2, padding=1).resolve_transpose((1, 16, 4, 4), (16, 3, 3, 3), 1).x_shape
+        (1, 3, 8, 8)
+        """
+        return _resolve_transpose(
+            self, tuple(x_shape), tuple(w_shape), _ints("output_padding", output_padding, least=0)
+        )
+
+    def check_kernel(self, w_shape: Shape) -> int:
+        """Refuse a kernel that no input fits, and return the number of its spatial axes.
+
+        Examples
+        --------
+        >>> ConvSpec().check_kernel((16, 3, 5, 5))
+        2
+        """
+        ndim = len(w_shape) - 2
+        if ndim not in (1, 2, 3):
+            raise ConvError(f"w must have 3, 4 or 5 axes, (C_out, C_in/groups, *kernel), but its shape is {w_shape}")
+        if self.layout is not None and LAYOUTS[self.layout][0] != ndim:
+            raise ConvError(
+                f"layout {self.layout} has {_axes(LAYOUTS[self.layout][0])}, but w of shape {w_shape} has {_axes(ndim)}"
+            )
+        for name, size in zip(("C_out", "C_in/groups"), w_shape):
+            if size == 0:
+                raise ConvError(f"w has no channels: {name} is 0 in its shape {w_shape}")
+        if 0 in w_shape:
+            raise ConvError(f"w has a spatial axis of size 0: its shape is {w_shape}")
+        if w_shape[0] % self.groups:
+            raise ConvError(
+                f"groups={self.groups} does not divide the {w_shape[0]} output channels of w of shape {w_shape}"
+            )
+        for name in ("stride", "padding", "dilation"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != ndim:
+                raise ConvError(
+                    f"{name}={value} is for {_axes(len(value))}, but w of shape {w_shape} has {_axes(ndim)}"
+                )
+        return ndim
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether `layout` has the channels last."""
+        return self.layout is not None and LAYOUTS[self.layout][1]
+
+    def fixed_pads(self, kernel: Shape) -> Pads | None:
+        """The zeros (before, after) each axis where they don't depend on the input's size, else None.
+
+        Examples
+        --------
+        >>> ConvSpec(padding="same").fixed_pads((3, 2))
+        ((1, 1), (0, 1))
+        >>> ConvSpec(padding="same", stride=2).fixed_pads((3, 2)) is None
+        True
+        """
+        if self.padding in SAME and any(s > 1 for s in self.each(len(kernel))[0]):
+            return None
+        return self.pads(kernel, kernel)
+
+    def symmetric_padding(self, kernel: Shape) -> Shape | None:
+        """The padding as one number an axis where that says it all, whatever the input's size, else None.
+
+        Examples
+        --------
+        >>> ConvSpec(padding="same").symmetric_padding((3, 5))
+        (1, 2)
+        >>> ConvSpec(padding="same").symmetric_padding((2, 5)) is None
+        True
+        """
+        pads = self.fixed_pads(kernel)
+        if pads is None or any(before != after for before, after in pads):
+            return None
+        return tuple(before for before, _ in pads)
+
+    def pads(self, size: Shape, kernel: Shape) -> Pads:
+        """The zeros (before, after) each axis of an input of this size.
+
+        Examples
+        --------
+        >>> ConvSpec(stride=2, padding="same").pads((8, 7), (3, 3))
+        ((0, 1), (1, 1))
+        """
+        ndim = len(kernel)
+        stride, dilation = self.each(ndim)
+        extents = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        if self.padding in SAME:
+            totals = (max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(size, stride, extents))
+            return tuple(_halves(total, upper=self.padding != "same_lower") for total in totals)
+        if self.padding == "full":
+            return tuple((e - 1, e - 1) for e in extents)
+        if isinstance(self.padding, str):
+            return ((0, 0),) * ndim
+        if isinstance(self.padding, int):
+            return ((self.padding, self.padding),) * ndim
+        return tuple((p, p) if isinstance(p, int) else p for p in self.padding)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution in which every question is settled. `ConvSpec.resolve` makes it.
+
+    Attributes
+    ----------
+    batch, in_channels, out_channels, groups : int
+    size, kernel, stride, dilation, out : tuple of int
+        One number a spatial axis; `size` is the input's without padding, `out` the output's.
+    pads : tuple of (int, int)
+        Zeros before and after each spatial axis.
+    channels_last : bool
+        Whether the channels are the last axis of input and output.
+    """
+
+    batch: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    size: Shape
+    kernel: Shape
+    stride: Shape
+    dilation: Shape
+    pads: Pads
+    out: Shape
+    channels_last: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """The number of spatial axes."""
+        return len(self.kernel)
+
+    @property
+    def x_shape(self) -> Shape:
+        """The input's shape, in its layout."""
+        return self._shape(self.in_channels, self.size)
+
+    @property
+    def w_shape(self) -> Shape:
+        """The kernel's shape, (C_out, C_in / groups, \\*kernel)."""
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
+
+    @property
+    def y_shape(self) -> Shape:
+        """The output's shape, in its layout."""
+        return self._shape(self.out_channels, self.out)
+
+    @cached_property
+    def extent(self) -> Shape:
+        """The pixels that the dilated kernel spans along each axis."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
+
+    @cached_property
+    def padded(self) -> Shape:
+        """The input's size with its padding."""
+        return tuple(n + before + after for n, (before, after) in zip(self.size, self.pads))
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether each axis has as much padding before as after."""
+        return all(before == after for before, after in self.pads)
+
+    @cached_property
+    def output_padding(self) -> Shape:
+        """The pixels at the end of the padded input that no output sees."""
+        return tuple(n - (o - 1) * s - e for n, o, s, e in zip(self.padded, self.out, self.stride, self.extent))
+
+    @property
+    def products(self) -> int:
+        """The multiplications of one image, the usual measure of a layer's cost."""
+        return prod(self.out) * prod(self.w_shape)
+
+    def within_reach(self) -> Geometry:
+        """The same with no stride or dilation that has no effect but to upset frameworks.
+
+        These are the ones past the input's end, and the dilation of an axis on which the kernel has one tap.
+
+        Examples
+        --------
+        >>> ConvSpec(stride=2**31 - 1).resolve((1, 1, 5), (1, 1, 2)).within_reach().stride
+        (5,)
+        >>> ConvSpec(dilation=3).resolve((1, 1, 5, 5), (1, 1, 2, 1)).within_reach().dilation
+        (3, 1)
+        """
+        return replace(
+            self,
+            stride=tuple(min(s, n) for s, n in zip(self.stride, self.padded)),
+            dilation=tuple(1 if k == 1 else min(d, n) for k, d, n in zip(self.kernel, self.dilation, self.padded)),
+        )
+
+    def without_padding(self) -> Geometry:
+        """The same outputs from an input that holds its padding."""
+        return replace(self, size=self.padded, pads=((0, 0),) * self.ndim)
+
+    def with_layout(self, *, channels_last: bool) -> Geometry:
+        """The same convolution in the other layout."""
+        return replace(self, channels_last=channels_last)
+
+    def _shape(self, channels: int, spatial: Shape) -> Shape:
+        return (self.batch, *spatial, channels) if self.channels_last else (self.batch, channels, *spatial)
+
+
+@lru_cache(maxsize=4096)
+def _resolve(spec: ConvSpec, x_shape: Shape, w_shape: Shape) -> Geometry:
+    ndim = spec.check_kernel(w_shape)
+    batch, channels, size = _split(x_shape, ndim, w_shape, spec.channels_last)
+    if channels != w_shape[1] * spec.groups:
+        raise ConvError(
+            f"x of shape {x_shape} has {channels} channels, but w of shape {w_shape} with groups={spec.groups} takes "
+            f"{w_shape[1]} * {spec.groups} = {w_shape[1] * spec.groups}"
+        )
+    kernel = w_shape[2:]
+    stride, dilation = spec.each(ndim)
+    pads = spec.pads(size, kernel)
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+    padded = tuple(n + before + after for n, (before, after) in zip(size, pads))
+    for axis, (e, n) in enumerate(zip(extent, padded)):
+        if e > n:
+            raise ConvError(
+                f"the kernel is larger than the padded input: along spatial axis {axis} it spans {e} pixels "
+                f"(kernel {kernel[axis]}, dilation {dilation[axis]}), "
+                f"the input {n} (size {size[axis]}, padding {pads[axis]})"
+            )
+    out = tuple((n - e) // s + 1 for n, e, s in zip(padded, extent, stride))
+    g = Geometry(
+        batch, channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last
+    )
+    return _small_enough(g)
+
+
+@lru_cache(maxsize=4096)
+def _resolve_transpose(spec: ConvSpec, x_shape: Shape, w_shape: Shape, output_padding: Ints) -> Geometry:
+    ndim = spec.check_kernel(w_shape)
+    if isinstance(output_padding, tuple) and len(output_padding) != ndim:
+        raise ConvError(
+            f"output_padding={output_padding} is for {_axes(len(output_padding))}, "
+            f"but w of shape {w_shape} has {_axes(ndim)}"
+        )
+    batch, channels, out = _split(x_shape, ndim, w_shape, spec.channels_last)
+    if channels != w_shape[0]:
+        raise ConvError(
+            f"x of shape {x_shape} has {channels} channels, but the transposed convolution with w of shape {w_shape} "
+            f"takes {w_shape[0]}: w is the kernel of the cross-correlation whose adjoint this is"
+        )
+    kernel = w_shape[2:]
+    stride, dilation = spec.each(ndim)
+    extra = _each(output_padding, ndim)
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+    if spec.padding in SAME:
+        if any(extra):
+            raise ConvError(
+                f"with padding={spec.padding!r} the result has n * stride pixels, so output_padding must be 0"
+            )
+        size = tuple(o * s for o, s in zip(out, stride))
+        pads = spec.pads(size, kernel)
+    else:
+        pads = spec.pads(out, kernel)
+        for axis, (p, s) in enumerate(zip(extra, stride)):
+            if p >= s:
+                raise ConvError(
+                    f"output_padding must be less than the stride: along spatial axis {axis} it is {p}, the stride {s}"
+                )
+        size = tuple(
+            (o - 1) * s + e - before - after + p
+            for o, s, e, (before, after), p in zip(out, stride, extent, pads, extra)
+        )
+        for axis, n in enumerate(size):
+            if n < 1:
+                raise ConvError(
+                    f"the padding {pads[axis]} leaves nothing of the result: "
+                    f"along spatial axis {axis} its size would be {n}"
+                )
+    in_channels = w_shape[1] * spec.groups
+    g = Geometry(
+        batch, in_channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last
+    )
+    return _small_enough(g)
+
+
+def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tuple[int, int, Shape]:
+    """Batch, channels and spatial sizes of x."""
+    form = "(N, *spatial, C)" if channels_last else "(N, C, *spatial)"
+    if len(shape) != ndim + 2:
+        raise ConvError(
+            f"x must have {ndim + 2} axes, {form}, as w of shape {w_shape} has {_axes(ndim)}, but its shape is {shape}"
+        )
+    batch, rest = shape[0], shape[1:]
+    channels, size = (rest[-1], rest[:-1]) if channels_last else (rest[0], rest[1:])
+    if channels == 0:
+        raise ConvError(f"x has no channels: its shape is {shape}, {form}")
+    if 0 in size:
+        raise ConvError(f"x has a spatial axis of size 0: its shape is {shape}, {form}")
+    return batch, channels, size
+
+
+def _small_enough(g: Geometry) -> Geometry:
+    """Frameworks index with 32-bit integers somewhere; past that some abort and some answer wrongly."""
+    batch = max(g.batch, 1)
+    padded, result = batch * g.in_channels * prod(g.padded), batch * g.out_channels * prod(g.out)
+    for what, count in (("the padded input", padded), ("the result", result), ("w", prod(g.w_shape))):
+        if count > LARGEST:
+            raise ConvError(f"{what} would have {count} elements, more than 2^31 - 1")
+    return g
+
+
+def _halves(total: int, *, upper: bool) -> tuple[int, int]:
+    less, more = total // 2, total - total // 2
+    return (less, more) if upper else (more, less)
+
+
+def _each(value: Ints, ndim: int) -> Shape:
+    return (value,) * ndim if isinstance(value, int) else value
+
+
+def _axes(count: int) -> str:
+    return f"{count} spatial ax{'is' if count == 1 else 'es'}"
+
+
+def _int(name: str, value: Any, least: int) -> int:
+    """An integer in range: NumPy's count, bools and floats don't."""
+    truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+    try:
+        number = None if truth or getattr(value, "shape", ()) != () else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise ConvError(f"{name} must be an int, not {_shown(value)}")
+    if number < least:
+        raise ConvError(f"{name} must be at least {least}, not {_digits(number)}")
+    if number > LARGEST:
+        raise ConvError(f"{name} must be at most 2^31 - 1, not {_digits(number)}")
+    return number
+
+
+def _ints(name: str, value: Any, least: int) -> Ints:
+    if isinstance(value, (tuple, list)):
+        return tuple(_int(f"{name}[{axis}]", v, least) for axis, v in enumerate(value))
+    return _int(name, value, least)
+
+
+def _padding(value: Any) -> Padding:
+    if isinstance(value, str):
+        if value not in PADDING_WORDS:
+            raise ConvError(
+                f"padding must be a number, one an axis, a (before, after) pair an axis, or one of "
+                f"{', '.join(PADDING_WORDS)}, not {value!r}"
+            )
+        return value
+    if isinstance(value, (tuple, list)):
+        return tuple(
+            _pair(axis, v) if isinstance(v, (tuple, list)) else _int(f"padding[{axis}]", v, 0)
+            for axis, v in enumerate(value)
+        )
+    return _int("padding", value, 0)
+
+
+def _pair(axis: int, value: Any) -> tuple[int, int]:
+    if len(value) != 2:
+        raise ConvError(f"padding[{axis}] must be a number or a (before, after) pair, not {_shown(value)}")
+    before, after = (_int(f"padding[{axis}][{side}]", v, 0) for side, v in enumerate(value))
+    return before, after
+
+
+def _digits(number: int) -> str:
+    """A number, or how long it is: Python won't print one of thousands of digits."""
+    return str(number) if number.bit_length() <= 256 else f"a number of {number.bit_length()} bits"
+
+
+def _shown(value: Any) -> str:
+    """A value and its type, short enough for an error message."""
+    text = repr(value)
+    return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"

@@ -1,0 +1,177 @@
+"""What crosses between a worker and its parent: a JSON header, and arrays as bytes. Nothing is pickled.
+
+Small arrays travel in the frame itself, larger ones through an `Arena`: memory without a name that both processes map,
+so that nothing is left in any file system, however either of them ends. Each side writes in an arena of its own and
+reads the other's.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Sequence
+from math import prod
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from multiconv.core import memory
+from multiconv.core.dtypes import dtype_named
+from multiconv.core.types import Host
+
+INLINE = 64 * 1024
+LONGEST_FRAME = 16 * 1024 * 1024
+ALIGNMENT = 64
+LENGTH = struct.Struct("<I")
+
+
+class Garbled(Exception):
+    """A frame that is none."""
+
+
+class Arena:
+    """Memory shared with the other process, which has the same file open."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map: mmap.mmap | None = None
+
+    def grow(self, size: int) -> mmap.mmap:
+        """At least `size` bytes to write in. It stays as large as it was."""
+        if os.fstat(self.fd).st_size < size:
+            os.ftruncate(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+        return self.map(size)
+
+    def map(self, size: int) -> mmap.mmap:
+        """`size` bytes of it, or as many as there are."""
+        if self._map is None or len(self._map) < size:
+            self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size)
+        return self._map
+
+    def close(self) -> None:
+        """Give the memory back, once no array is left that lies in it."""
+        self._map = None
+        os.close(self.fd)
+
+
+def anonymous_file() -> int:
+    """The descriptor of a file that has no name and ends with the last process that has it open."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("multiconv")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+class Wire:
+    """One end of the line: frames and arenas.
+
+    Parameters
+    ----------
+    connection : multiprocessing.connection.Connection
+    mine, theirs : int
+        The descriptors of the arena that this side writes and of the one that it reads.
+    """
+
+    def __init__(self, connection: Connection[Any, Any], mine: int, theirs: int) -> None:
+        self.connection = connection
+        self.mine, self.theirs = Arena(mine), Arena(theirs)
+
+    def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = (), *, as_they_lie: bool = False) -> None:
+        """Send a header and arrays, of which some may be None.
+
+        Parameters
+        ----------
+        header : dict
+        arrays : sequence of array or None
+        as_they_lie : bool
+            Whether arrays keep their strides and alignment and stay read-only. By default they arrive in C order.
+
+        Raises
+        ------
+        TypeError
+            If an array is of Python objects, whose bytes mean nothing elsewhere.
+        """
+        entries: list[dict[str, Any] | None] = []
+        inline: list[bytes] = []
+        inline_end = arena_end = 0
+        shared: list[tuple[int, Host]] = []
+        for array in arrays:
+            if array is None:
+                entries.append(None)
+                continue
+            if array.dtype.hasobject:
+                raise TypeError(f"an array of {array.dtype} can't be sent: its elements are Python objects")
+            entry: dict[str, Any] = {"dtype": _name(array.dtype), "shape": array.shape}
+            if as_they_lie and not memory.is_plain(array):
+                entry |= memory.described(array)
+            if array.nbytes <= INLINE:
+                entry["inline"] = inline_end
+                inline.append(array.tobytes())
+                inline_end += array.nbytes
+            else:
+                entry["arena"] = arena_end
+                shared.append((arena_end, array))
+                arena_end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+            entries.append(entry)
+        if shared:
+            arena = self.mine.grow(arena_end)
+            for start, array in shared:
+                np.ndarray(array.shape, array.dtype, arena, start)[...] = array
+        text = json.dumps({**header, "arrays": entries, "arena": arena_end}).encode()
+        self.connection.send_bytes(b"".join((LENGTH.pack(len(text)), text, *inline)))
+
+    def receive(self) -> tuple[dict[str, Any], list[Host | None]]:
+        """The other side's next header and arrays. Large arrays are views of its arena, good until it sends again.
+
+        Raises
+        ------
+        EOFError, OSError
+            If the other side is gone.
+        Garbled
+            If what it sent is no frame.
+        """
+        try:
+            frame = self.connection.recv_bytes(LONGEST_FRAME)
+        except OSError as error:
+            if error.args == ("bad message length",):
+                raise Garbled("the length of the frame is impossible") from None
+            raise
+        try:
+            (length,) = LENGTH.unpack_from(frame)
+            header = json.loads(frame[LENGTH.size : LENGTH.size + length])
+            arena = self.theirs.map(header["arena"]) if header["arena"] else None
+            start = LENGTH.size + length
+            return header, [None if entry is None else _array(entry, frame, start, arena) for entry in header["arrays"]]
+        except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise Garbled(f"{type(error).__name__}: {error}; it begins {frame[:60]!r}") from error
+
+    def close(self) -> None:
+        """Close the line and give the memory back."""
+        self.connection.close()
+        self.mine.close()
+        self.theirs.close()
+
+
+def _name(dtype: np.dtype[Any]) -> str:
+    """What `dtype_named` takes: with the byte order, where NumPy has one to tell."""
+    return dtype.name if dtype.kind == "V" else dtype.str
+
+
+def _array(entry: dict[str, Any], frame: bytes, start: int, arena: mmap.mmap | None) -> Host:
+    shape, dtype = tuple(entry["shape"]), dtype_named(entry["dtype"])
+    if any(n < 0 for n in shape):
+        raise ValueError(f"no array has the shape {shape}")
+    # Unlike numpy.ndarray, frombuffer looks whether the bytes are there, and that they are no pointers.
+    if "inline" in entry:
+        array = np.frombuffer(frame, dtype, prod(shape), start + entry["inline"]).reshape(shape)
+    elif arena is None:
+        raise ValueError("it has an array in an arena of no size")
+    else:
+        array = np.frombuffer(arena, dtype, prod(shape), entry["arena"]).reshape(shape)
+    if "strides" in entry:
+        return memory.placed(array, entry)
+    return array.copy() if "inline" in entry else array

@@ -1,0 +1,298 @@
+"""A backend that times itself: a worker serves it, prepares calls, makes them often and says how long they took.
+
+Runs in other people's Pythons: the standard library, NumPy and multiconv's own floors up to the backend only.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multiconv.core.dtypes import dtype_named
+from multiconv.core.errors import UnsupportedError
+from multiconv.core.spec import Geometry
+from multiconv.core.types import Array
+
+Call = Callable[..., Array]
+
+LEAST_NANOSECONDS = 5_000_000
+MATRIX = 1024
+STREAM_BYTES = 1 << 26
+RATE_CALLS = 10
+SEED = 0
+
+
+class Framework:
+    """What timing asks of a framework beyond its backend; as it stands, for one of which nothing is known.
+
+    Attributes
+    ----------
+    channels_last : bool
+        Whether its own layout of images is channels last.
+    modes : tuple of str
+        How its calls can be made: ``"eager"``, and the ways in which it compiles.
+    """
+
+    channels_last = False
+    modes: tuple[str, ...] = ("eager",)
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+
+    def set_threads(self, threads: int) -> None:
+        """Tell the framework how many threads to use, where affinity and environment are not enough."""
+
+    def threads(self) -> int | None:
+        """How many threads the framework says it uses, if it says."""
+        return None
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """The framework's matrix product."""
+        return a @ b
+
+    def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
+        """A function of nothing that computes ``function(x, w)``."""
+        return lambda: function(x, w)
+
+    def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
+        """A function of nothing that computes the gradient for one of the primals alone, without the forward pass."""
+        raise UnsupportedError(f"{self.backend.name} is not known to compute one gradient alone")
+
+    def of_one(self, function: Call, primals: tuple[Array, Array], which: int) -> Call:
+        """The function of one primal, the other kept as it is."""
+        x, w = primals
+        return (lambda w: function(x, w)) if which else (lambda x: function(x, w))
+
+
+class Timed:
+    """A backend whose `plan` measures.
+
+    Parameters
+    ----------
+    backend : str
+        ``"module:class"``.
+    options : str
+        JSON of the keyword arguments to make it with.
+    threads : str
+        How many cores it may use. The affinity is set before the framework is imported.
+    """
+
+    def __init__(self, backend: str, options: str, threads: str) -> None:
+        pin(int(threads))
+        module, _, name = backend.partition(":")
+        self.backend = getattr(import_module(module), name)(**json.loads(options))
+        self.framework = framework_of(self.backend)
+        self.framework.set_threads(int(threads))
+        gc.freeze()  # or each loop would begin with looking through all that the framework is made of
+        self.calls: dict[tuple[str, Geometry, str], Call] = {}
+        self.arrays: dict[tuple[Geometry, str, bool], list[Array]] = {}
+
+    @property
+    def version(self) -> str:
+        """The framework's version."""
+        return str(self.backend.version)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """What the backend computes in."""
+        return tuple(self.backend.dtypes)
+
+    def asarray(self, array: Any) -> Any:
+        """What the parent sends stays NumPy's."""
+        return np.array(array)
+
+    def to_numpy(self, array: Any) -> Any:
+        """What the parent gets is NumPy's already."""
+        return array
+
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Call:
+        """A measurement, as a function of NumPy's arrays that gives NumPy's arrays.
+
+        Parameters
+        ----------
+        operation : str
+            ``"check/DIRECTION/MODE/LAYOUT"``, of (x, w, dy), channels first: the answer. ``"prepare/..."``: seconds of
+            the first call, and how many calls make a loop. ``"loop/..."``, of that number: seconds of wall and of
+            processor. ``"normwise/DIRECTION"``: the constant of `multiconv.core.bounds.normwise`, a NaN where sums are
+            direct. ``"forget"``: what was prepared. ``"matmul"``: operations a second of the framework's matrix
+            product. ``"stream"``: bytes a second of its addition of long vectors. ``"settings"``: JSON as bytes.
+        g : Geometry
+            Channels first.
+        dtype : str
+        """
+        what, _, how = operation.partition("/")
+        if what == "check":
+            return lambda *arrays: self._check(how, g, dtype, arrays)
+        if what == "prepare":
+            return lambda: self._prepare(how, g, dtype)
+        if what == "loop":
+            return lambda count: self._loop(self.calls[how, g, dtype], int(count), dtype)
+        if what == "normwise":
+            return lambda: self._normwise_constant(how, g, dtype)
+        others = {"forget": self._forget, "settings": self._settings}
+        rates: dict[str, Callable[[str], Any]] = {"matmul": self._matmul_rate, "stream": self._stream_rate}
+        return others[what] if what in others else lambda: rates[what](dtype)
+
+    def _check(self, how: str, g: Geometry, dtype: str, arrays: tuple[Any, ...]) -> Any:
+        with self.backend.scope(dtype):
+            answer = self._call(how, g, self._laid_out(how, arrays))()
+            host = self.backend.to_numpy(self.backend.block(answer))
+        direction, _, layout = how.split("/")
+        if direction == "kernel gradient":
+            hwio = self._in_own_layout(layout) and self.backend.kernel_layout == "HWIO"
+            return np.moveaxis(host, (-1, -2), (0, 1)) if hwio else host
+        return np.moveaxis(host, -1, 1) if self._channels_last(layout) else host
+
+    def _prepare(self, how: str, g: Geometry, dtype: str) -> Any:
+        layout = how.split("/")[2]
+        key = g, dtype, self._in_own_layout(layout)
+        if key not in self.arrays:
+            rng = np.random.default_rng(SEED)
+            shapes = (g.x_shape, g.w_shape, g.y_shape)
+            drawn = [rng.standard_normal(s, dtype="float32").astype(dtype_named(dtype)) for s in shapes]
+            self.arrays[key] = self._laid_out(how, drawn)
+        began = time.perf_counter()
+        with self.backend.scope(dtype):
+            call = self._call(how, g, self.arrays[key])
+            self.backend.block(call())
+        first = time.perf_counter() - began
+        self.calls[how, g, dtype] = call
+        count = 1
+        while (wall := self._loop(call, count, dtype)[0] * 1e9) < LEAST_NANOSECONDS:
+            count = max(2 * count, min(100 * count, int(count * LEAST_NANOSECONDS / wall)))
+        return np.array([first, count])
+
+    def _loop(self, call: Call, count: int, dtype: str) -> Any:
+        block = self.backend.block
+        gc.collect()
+        gc.disable()
+        try:
+            with self.backend.scope(dtype):
+                wall, processor = time.perf_counter_ns(), time.process_time_ns()
+                for _ in range(count):
+                    block(call())
+                processor, wall = time.process_time_ns() - processor, time.perf_counter_ns() - wall
+        finally:
+            gc.enable()
+        return np.array([wall * 1e-9, processor * 1e-9])
+
+    def _normwise_constant(self, direction: str, g: Geometry, dtype: str) -> Any:
+        declared = getattr(self.backend, "normwise_constant", None)
+        constant = None if declared is None else declared(g, direction, dtype)
+        return np.array(np.nan if constant is None else constant)
+
+    def _forget(self) -> Any:
+        self.calls.clear()
+        self.arrays.clear()
+        gc.collect()
+        return np.zeros(0)
+
+    def _call(self, how: str, g: Geometry, arrays: list[Array]) -> Call:
+        """The function of nothing that is timed."""
+        direction, mode, layout = how.split("/")
+        if mode not in self.framework.modes:
+            raise UnsupportedError(
+                f"{self.backend.name} has no mode {mode!r}: it has {', '.join(self.framework.modes)}"
+            )
+        function = self._own_function(g) if self._in_own_layout(layout) else self._through_interface(g)
+        x, w, dy = arrays
+        if direction == "forward":
+            return self.framework.forward(function, x, w, mode)
+        return self.framework.gradient(function, (x, w), int(direction == "kernel gradient"), dy, mode)
+
+    def _own_function(self, g: Geometry) -> Call:
+        """The framework's call of arrays in its own layouts."""
+        own = g.with_layout(channels_last=self._channels_last("native"))
+        if self.backend.pads_natively(own):
+            native: Call = self.backend.native_cross_correlate(own)
+            return native
+        inside = self.backend.native_cross_correlate(own.without_padding())
+        widths = ((0, 0), *own.pads, (0, 0)) if own.channels_last else ((0, 0), (0, 0), *own.pads)
+        return lambda x, w: inside(self.backend.pad(x, widths), w)
+
+    def _through_interface(self, g: Geometry) -> Call:
+        options = {"stride": g.stride, "padding": g.pads, "dilation": g.dilation, "groups": g.groups}
+        return lambda x, w: self.backend.cross_correlate(x, w, **options)
+
+    def _laid_out(self, how: str, arrays: Any) -> list[Array]:
+        """The backend's own arrays, in the framework's own layouts if the calls take those."""
+        x, w, dy = arrays
+        layout = how.split("/")[2]
+        if self._channels_last(layout):
+            x, dy = np.moveaxis(x, 1, -1), np.moveaxis(dy, 1, -1)
+        if self._in_own_layout(layout) and self.backend.kernel_layout == "HWIO":
+            w = np.moveaxis(w, (0, 1), (-1, -2))
+        return [self.backend.asarray(np.ascontiguousarray(a)) for a in (x, w, dy)]
+
+    def _in_own_layout(self, layout: str) -> bool:
+        return layout == "native"
+
+    def _channels_last(self, layout: str) -> bool:
+        return self._in_own_layout(layout) and (
+            self.framework.channels_last or "channels_first" not in self.backend.layouts
+        )
+
+    def _matmul_rate(self, dtype: str) -> Any:
+        rng = np.random.default_rng(SEED)
+        square = (MATRIX, MATRIX)
+        a, b = (self.backend.asarray(rng.standard_normal(square).astype(dtype_named(dtype))) for _ in range(2))
+        return np.array(2 * MATRIX**3 / self._least_seconds(lambda: self.framework.matmul(a, b), dtype))
+
+    def _stream_rate(self, dtype: str) -> Any:
+        a, b = (self.backend.asarray(np.ones(STREAM_BYTES // 4, "float32")) for _ in range(2))
+        return np.array(3 * STREAM_BYTES / self._least_seconds(lambda: a + b, "float32"))
+
+    def _least_seconds(self, call: Call, dtype: str) -> float:
+        """Of a call, the first of which may compile."""
+        return min(float(self._loop(call, 1, dtype)[0]) for _ in range(RATE_CALLS))
+
+    def _settings(self) -> Any:
+        names = (
+            *("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MXNET_", "XLA_", "MALLOC_", "NPROC"),
+            *("TF_CPP_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_"),  # TF_CLI_ and the like are Terraform's
+        )
+        settings = {
+            "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(names)},
+            "threads": self.framework.threads(),
+            "modes": self.framework.modes,
+            "libraries": libraries(),
+        }
+        return np.frombuffer(json.dumps(settings).encode(), "uint8")
+
+
+def pin(threads: int) -> None:
+    """Give this process, with what threads NumPy has started in it, the first so many of its cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            os.sched_setaffinity(int(task.name), cores)
+
+
+def framework_of(backend: Any) -> Framework:
+    """What timing asks of the backend's framework."""
+    name = f"multiconv.guest.timed_{backend.name}"
+    kind: type[Framework] = Framework if find_spec(name) is None else import_module(name).TimedFramework
+    return kind(backend)
+
+
+def libraries() -> list[dict[str, Any]]:
+    """The libraries of threads and linear algebra in this process, where threadpoolctl is there to tell."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return []
+    kept = ("internal_api", "version", "num_threads", "architecture", "threading_layer")
+    return [{k: lib[k] for k in kept if k in lib} for lib in threadpool_info()]

@@ -1,0 +1,29 @@
+"""JAX: operation by operation, and `jax.jit`."""
+
+from __future__ import annotations
+
+import jax
+
+from multiconv.core.types import Array
+from multiconv.guest.timed import Call, Framework
+
+
+class TimedFramework(Framework):
+    """Threads are as many as there are cores in the affinity. Flax's layout is channels last."""
+
+    channels_last = True
+    modes = ("eager", "compiled")
+
+    def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
+        """As it is, or jitted."""
+        run = jax.jit(function) if mode == "compiled" else function
+        return lambda: run(x, w)
+
+    def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
+        """By the pullback, which computes no forward pass of what is linear."""
+        of_one, primal = self.of_one(function, primals, which), primals[which]
+        if mode == "compiled":
+            pullback = jax.jit(lambda primal, dy: jax.vjp(of_one, primal)[1](dy)[0])
+            return lambda: pullback(primal, dy)
+        _, kept = jax.vjp(of_one, primal)
+        return lambda: kept(dy)[0]

@@ -1,0 +1,55 @@
+"""TensorFlow: eager, `tf.function`, and `tf.function(jit_compile=True)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from multiconv.core.types import Array
+from multiconv.guest.timed import Call, Framework
+
+
+class TimedFramework(Framework):
+    """TensorFlow."""
+
+    channels_last = True
+    modes = ("eager", "compiled", "xla")
+
+    def set_threads(self, threads: int) -> None:
+        """Within an operation, and one operation at a time."""
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+    def threads(self) -> int:
+        """Within an operation."""
+        return int(tf.config.threading.get_intra_op_parallelism_threads())
+
+    def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
+        """As it is, or as a graph."""
+        run = _staged(function, mode)
+        return lambda: run(x, w)
+
+    def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
+        """By a tape that is kept, or by a graph, from which what the gradient does not need is pruned."""
+        of_one, primal = self.of_one(function, primals, which), primals[which]
+        if mode == "eager":
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch(primal)
+                y = of_one(primal)
+            return lambda: tape.gradient(y, primal, dy)
+
+        def gradient(primal: Array, dy: Array) -> Array:
+            with tf.GradientTape() as tape:
+                tape.watch(primal)
+                y = of_one(primal)
+            return tape.gradient(y, primal, dy)
+
+        run = _staged(gradient, mode)
+        return lambda: run(primal, dy)
+
+
+def _staged(function: Call, mode: str) -> Any:
+    if mode == "eager":
+        return function
+    return tf.function(function, jit_compile=mode == "xla")

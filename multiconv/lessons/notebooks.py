@@ -1,0 +1,101 @@
+"""A lesson in one framework as a Jupyter notebook that runs from top to bottom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import nbformat
+
+from multiconv.lessons import digits
+from multiconv.lessons.run import CellPlace, Lesson, Picture
+
+jupyter: Any = nbformat  # which has no types
+# How each framework hands an array to NumPy, which matplotlib draws.
+TO_NUMPY = {
+    "numpy": "np.asarray({})",
+    "torch": "torch.as_tensor({}).detach().numpy()",
+    "jax": "np.asarray({})",
+    "tensorflow": "np.asarray({})",
+    "mxnet": "({0}.asnumpy() if hasattr({0}, 'asnumpy') else np.asarray({0}))",
+}
+DRAWINGS = {
+    "images": """
+        images = [image for value in values for image in value.reshape(-1, *value.shape[-2:])]
+        figure, axes = plt.subplots(1, len(images), squeeze=False)
+        for axis, image in zip(axes[0], images):
+            axis.imshow(image, cmap="gray")
+            axis.axis("off")
+        """,
+    "curves": """
+        for value in values:
+            plt.plot(value)
+        """,
+    "bars": """
+        for value in values:
+            plt.bar(range(len(value)), value)
+        """,
+}
+
+
+def notebook(of: Lesson, backend: str) -> Any:
+    """A lesson's text and the cells of one backend, in the order of the text.
+
+    Parameters
+    ----------
+    of : Lesson
+    backend : str
+
+    Returns
+    -------
+    nbformat.NotebookNode
+
+    Examples
+    --------
+    >>> from multiconv.lessons.run import lesson
+    >>> "import torch" in notebook(lesson("cross-correlation"), "torch").cells[1].source
+    True
+    """
+    code = {cell.name: cell.code for cell in of.cells(backend)}
+    cells = []
+    for part in of.parts:
+        if isinstance(part, CellPlace):
+            cells.append(jupyter.v4.new_code_cell(code[part.name].rstrip("\n")))
+        elif isinstance(part, Picture):
+            cells.append(jupyter.v4.new_code_cell(_drawing(part, backend)))
+        else:
+            cells.append(jupyter.v4.new_markdown_cell(part))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"  # nbformat's own are random, and each export would differ
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return jupyter.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+
+
+def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> list[Path]:
+    """Write a lesson as a notebook, and next to it the digits if it reads them.
+
+    Parameters
+    ----------
+    of : Lesson
+    backend : str
+    file : Path
+    mnist : Path, optional
+        As `multiconv.lessons.digits.load` takes it.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    jupyter.write(notebook(of, backend), file)
+    if not of.reads_digits:
+        return [file]
+    digits.load(mnist).save(file.parent / digits.FILE)
+    return [file, file.parent / digits.FILE]
+
+
+def _drawing(picture: Picture, backend: str) -> str:
+    values = ", ".join(TO_NUMPY[backend.partition("@")[0]].format(name) for name in picture.values)
+    head = f"import matplotlib.pyplot as plt\nimport numpy as np\n\nvalues = [{values}]\n"
+    return head + dedent(DRAWINGS[picture.kind]).strip("\n") + f"\nplt.suptitle({picture.caption!r})\nplt.show()"

@@ -1,0 +1,104 @@
+"""A lesson in the terminal: its text, code and output side by side, and whether the frameworks agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, Group
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
+
+NARROW = 100
+"""Columns below which the output stands under the code, not beside it."""
+
+
+def print_lessons(of: Sequence[Lesson], console: Console) -> None:
+    """The names and titles of lessons.
+
+    Examples
+    --------
+    >>> from multiconv.lessons.run import lesson
+    >>> print_lessons([lesson("cross-correlation")], Console(width=80))
+    cross-correlation Cross-correlation
+    """
+    table = Table(box=None, pad_edge=False, show_header=False, collapse_padding=True)
+    for one in of:
+        table.add_row(Text(one.name, "bold"), one.title)
+    console.print(table)
+
+
+def print_lesson(
+    of: Lesson, tabs: Mapping[str, Tab], shown: Sequence[str], comparisons: Sequence[Comparison], console: Console
+) -> None:
+    """A lesson with the code and output of some backends, and how all of them compare.
+
+    Parameters
+    ----------
+    of : Lesson
+    tabs : dict of str to Tab
+        Of every backend that ran it.
+    shown : sequence of str
+        The backends whose code is printed.
+    comparisons : sequence of Comparison
+    console : rich.console.Console
+    """
+    code = {backend: {cell.name: cell.code for cell in of.cells(backend)} for backend in shown}
+    for part in of.parts:
+        if isinstance(part, CellPlace):
+            for backend in shown:
+                printed = tabs[backend].outputs.get(part.name, "")
+                console.print(_cell(backend, code[backend][part.name], printed, console.width))
+        elif isinstance(part, Picture):
+            console.print(Text(f"[picture of {', '.join(part.values)}] {part.caption}\n", "dim"))
+        else:
+            console.print(Markdown(_formulas_as_code(part)))
+            console.print()
+    for backend, tab in tabs.items():
+        if tab.error is not None:
+            console.print(Text(f"{backend} failed {tab.error}", "bold red"))
+    if comparisons:
+        console.print(_compared(of, tabs, comparisons))
+
+
+def _formulas_as_code(text: str) -> str:
+    """A terminal has no mathematics, and Markdown would take a formula's backslashes."""
+    displayed = re.sub(r"\$\$(.+?)\$\$", lambda m: f"\n```\n{m[1].strip()}\n```\n", text, flags=re.DOTALL)
+    return re.sub(r"(?<![\\$\w])\$([^$\n]+)\$(?!\w)", r"`\1`", displayed)
+
+
+def _cell(backend: str, code: str, printed: str, width: int) -> Panel:
+    left = Syntax(code.rstrip("\n"), "python", background_color="default", word_wrap=True)
+    right = Text(printed.rstrip("\n"))
+    if width < NARROW:
+        return Panel(Group(left, Text(""), right) if printed else left, title=escape(backend), title_align="left")
+    columns = Table.grid(expand=True, padding=(0, 2))
+    columns.add_column(ratio=3)
+    columns.add_column(ratio=2)
+    columns.add_row(left, right)
+    return Panel(columns, title=escape(backend), title_align="left")
+
+
+def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Comparison]) -> Table:
+    """A row for each value, a column for each backend: exact, or the error in units of what is allowed."""
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    backends = [backend for backend, tab in tabs.items() if tab.error is None]
+    for column in ("value", "must be", *backends):
+        table.add_column(escape(column), overflow="fold")
+    found = {(c.name, c.backend): c for c in comparisons}
+    for name, how in of.compare.items():
+        row = [found[name, backend] for backend in backends]
+        table.add_row(name, how if isinstance(how, str) else "as stated", *map(_verdict, row))
+    return table
+
+
+def _verdict(comparison: Comparison) -> Text:
+    if comparison.fault is not None:
+        return Text(comparison.fault, "bold red")
+    return Text("exact" if comparison.ratio == 0 else f"{comparison.ratio:.3f} of it", "green")

@@ -1,0 +1,229 @@
+"""What is right: convolution and its gradients from the definition, by index arithmetic.
+
+Independent of every framework and of ``backends/numpy.py``: each result is a gather, by indices written down from the
+definition, and a sum of products in a wider format. Float16, bfloat16 and float32 are summed in float64, float64 in
+``numpy.longdouble``, which some platforms have no wider than float64; the error that this still has is part of what
+`multiconv.core.bounds` allows. Integers are exact always: summed in int64 where that provably holds every sum, and else
+as Python's own (an array of dtype object). `multiconv.oracle.exact` has what is exact for every format, only more
+slowly.
+
+All arrays are channels first; the layout of a `Geometry` is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multiconv.core.spec import Geometry
+
+Wide = npt.NDArray[Any]
+Index = npt.NDArray[np.intp]
+
+LARGEST_INT64 = 2**63 - 1
+
+
+def widen(array: npt.NDArray[Any]) -> Wide:
+    """The array in a wider format: float16, bfloat16 and float32 as float64, float64 as longdouble, integers as int64.
+
+    Integers whose magnitude passes int64 become Python's own, in an array of dtype object.
+
+    Examples
+    --------
+    >>> widen(np.float32([0.5])).dtype
+    dtype('float64')
+    >>> widen(np.uint64([2**63]))
+    array([9223372036854775808], dtype=object)
+    """
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64 if _largest(array) <= LARGEST_INT64 else object)
+    return array.astype(np.longdouble if array.dtype.itemsize >= 8 else np.float64)
+
+
+def cross_correlate(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    """``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``.
+
+    Parameters
+    ----------
+    x : array, shape (N, C_in, \\*spatial)
+    w : array, shape (C_out, C_in / groups, \\*kernel)
+    bias : array, shape (C_out,), or None
+    g : Geometry
+
+    Returns
+    -------
+    array, shape (N, C_out, \\*out)
+        Of the dtype of `x`; integers of any dtype as int64, or as Python's own where a sum might pass int64.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> cross_correlate(x, w, None, ConvSpec().resolve(x.shape, w.shape))
+    array([[[21., 32.]]])
+    """
+    return _weigh(_windows(x, g, _seen), w, bias, g)
+
+
+def convolve(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    """``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + (k - 1 - j) * dilation - before] * w[o, c, j]``.
+
+    The kernel is not flipped: its indices run the other way, as the definition of convolution has it.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> convolve(x, w, None, ConvSpec().resolve(x.shape, w.shape))
+    array([[[12., 23.]]])
+    """
+    return _weigh(_windows(x, g, _seen_backwards), w, bias, g)
+
+
+def input_gradient(dy: Wide, w: Wide, g: Geometry) -> Wide:
+    """``dx[n, c, p] = sum over o, j of dy[n, o, i] * w[o, c, j]``, where ``i * stride + j * dilation - before = p``.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> dy, w = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0]]])
+    >>> input_gradient(dy, w, ConvSpec().resolve((1, 1, 3), w.shape))
+    array([[[ 1., 12., 20.]]])
+    """
+    windows = _windows(dy, g, _seeing)
+    channels = g.in_channels // g.groups
+    # (C_out, C_in / groups, *kernel) as (groups, C_in / groups, C_out / groups * kernel)
+    kernel = w.reshape(g.groups, -1, channels, prod(g.kernel)).swapaxes(1, 2).reshape(g.groups, channels, -1)
+    kernel, windows = _holding(kernel.shape[-1], kernel, windows)
+    return np.asarray(np.matmul(kernel, windows)).reshape(g.batch, g.in_channels, *g.size)
+
+
+def conv_transpose(y: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    """The adjoint of `cross_correlate` with a bias for each of its C_in output channels.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> y, w = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0, 100.0]]])
+    >>> conv_transpose(y, w, None, ConvSpec(stride=2).resolve_transpose(y.shape, w.shape))
+    array([[[  1.,  10., 102.,  20., 200.]]])
+    """
+    return _plus(input_gradient(y, w, g), bias)
+
+
+def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
+    """``dw[o, c, j] = sum over n, i of dy[n, o, i] * x[n, c, i * stride + j * dilation - before]``.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> x, dy = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> kernel_gradient(x, dy, ConvSpec().resolve(x.shape, (1, 1, 2)))
+    array([[[21., 32.]]])
+    """
+    windows = _windows(x, g, _seen)
+    outputs = dy.reshape(g.batch, g.groups, g.out_channels // g.groups, prod(g.out))
+    outputs, windows = _holding(g.batch * prod(g.out), outputs, windows)
+    return np.asarray(np.matmul(outputs, windows.swapaxes(2, 3)).sum(axis=0)).reshape(g.w_shape)
+
+
+def bias_gradient(dy: Wide) -> Wide:
+    """``dbias[o] = sum over n, i of dy[n, o, i]``.
+
+    Examples
+    --------
+    >>> bias_gradient(np.array([[[1.0, 10.0]]]))
+    array([11.])
+    """
+    (outputs,) = _holding(dy.size // dy.shape[1], dy)
+    return np.asarray(outputs.sum(axis=(0, *range(2, dy.ndim))))
+
+
+def _seen(g: Geometry, axis: int) -> Index:
+    """The pixel that tap j of output i sees, as [j, i]; out of range where it sees padding."""
+    j, i = np.arange(g.kernel[axis])[:, None], np.arange(g.out[axis])
+    return i * g.stride[axis] + j * g.dilation[axis] - g.pads[axis][0]
+
+
+def _seen_backwards(g: Geometry, axis: int) -> Index:
+    """The pixel that tap j of output i sees where the kernel runs backwards."""
+    j, i = np.arange(g.kernel[axis])[:, None], np.arange(g.out[axis])
+    return i * g.stride[axis] + (g.kernel[axis] - 1 - j) * g.dilation[axis] - g.pads[axis][0]
+
+
+def _seeing(g: Geometry, axis: int) -> Index:
+    """The output whose tap j sees pixel p, as [j, p]; -1 where there is none."""
+    j, p = np.arange(g.kernel[axis])[:, None], np.arange(g.size[axis])
+    from_first = p + g.pads[axis][0] - j * g.dilation[axis]
+    return np.where(from_first % g.stride[axis] == 0, from_first // g.stride[axis], -1)
+
+
+def _windows(array: Wide, g: Geometry, index_of: Callable[[Geometry, int], Index]) -> Wide:
+    """Gather (N, C, \\*spatial) by an index [j, i] for each axis, as (N, groups, C / groups * kernel, positions)."""
+    positions = []
+    for axis in range(g.ndim):
+        index = index_of(g, axis)
+        where = 2 + 2 * axis  # each axis before this one has become two
+        inside = (index >= 0) & (index < array.shape[where])
+        array = np.take(array, np.where(inside, index, 0), axis=where)
+        array[(slice(None),) * where + (~inside,)] = 0
+        positions.append(index.shape[1])
+    taps_first = (0, 1, *range(2, 2 + 2 * g.ndim, 2), *range(3, 3 + 2 * g.ndim, 2))
+    batch, channels = array.shape[:2]
+    return array.transpose(taps_first).reshape(batch, g.groups, channels // g.groups * prod(g.kernel), prod(positions))
+
+
+def _weigh(windows: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
+    kernel = w.reshape(g.groups, g.out_channels // g.groups, -1)
+    kernel, windows = _holding(kernel.shape[-1], kernel, windows)
+    return _plus(np.matmul(kernel, windows).reshape(g.batch, g.out_channels, *g.out), bias)
+
+
+def _plus(sums: Wide, bias: Wide | None) -> Wide:
+    """With a bias for each channel."""
+    if bias is None:
+        return sums
+    if sums.dtype.kind == "i" and _largest(sums) + _largest(bias) > LARGEST_INT64:
+        sums = sums.astype(object)
+    return np.asarray(sums + bias.astype(sums.dtype).reshape(-1, *[1] * (sums.ndim - 2)))
+
+
+def _holding(terms: int, *factors: Wide) -> tuple[Wide, ...]:
+    """Integers as int64 where it holds any sum of so many of their products, else as Python's; others as they are."""
+    if any(factor.dtype.kind not in "iu" for factor in factors):
+        return factors
+    largest = max(terms, 1) * prod(max(_largest(factor), 1) for factor in factors)
+    return tuple(factor.astype(np.int64 if largest <= LARGEST_INT64 else object) for factor in factors)
+
+
+def _largest(integers: Wide) -> int:
+    """The largest magnitude, which the integers' own dtype need not hold."""
+    return max(int(integers.max(initial=0)), -int(integers.min(initial=0)))
+
+
+def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:
+    """How many terms the sum behind one element of a result has at most.
+
+    Parameters
+    ----------
+    direction : str
+        ``"forward"``, ``"convolve"``, ``"layer"``, ``"conv_transpose"``, ``"input gradient"``, ``"kernel gradient"``
+        or ``"bias gradient"``.
+    g : Geometry
+    bias : bool
+        Whether a bias is added, one term more.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> contraction("forward", ConvSpec().resolve((1, 3, 8, 8), (4, 3, 3, 3)), bias=True)
+    28
+    """
+    if direction in ("kernel gradient", "bias gradient"):
+        return g.batch * prod(g.out)
+    channels = g.out_channels if direction in ("input gradient", "conv_transpose") else g.in_channels
+    return channels // g.groups * prod(g.kernel) + bias

@@ -1,0 +1,82 @@
+"""What a sum of products comes to where factors are NaN or infinite.
+
+IEEE 754 says what each product and sum is, whatever the order: a NaN factor, infinity times zero, and infinities of
+both signs give NaN; infinities of one sign give that infinity. What it does not say is whether a product exists at all.
+Where a tap lies on the padding, the definition has no product, and an implementation that multiplies the zeros of the
+padding has one: zero times NaN, which is NaN. Both are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from multiconv.core.types import Mask
+
+Wide = npt.NDArray[Any]
+SumOfProducts = Callable[[Wide, Wide], Wide]
+"""The sums of the products of two arrays, such as `multiconv.oracle.cross_correlate` of x and w."""
+
+
+class Special(NamedTuple):
+    """Sums of products of numbers that need not be finite.
+
+    Attributes
+    ----------
+    value : array
+        The sums, by the products that the definition has.
+    on_padding : array of bool
+        Where the second factor has numbers that are not finite and that meet no number of the first: there NaN is as
+        right as `value`.
+    """
+
+    value: Wide
+    on_padding: Mask
+
+
+def sums(of: SumOfProducts, left: Wide, right: Wide, taps: Callable[[Wide], Wide]) -> Special:
+    """Return sums of products of numbers that need not be finite.
+
+    Parameters
+    ----------
+    of : callable
+    left, right : array
+        Floating-point.
+    taps : callable
+        The number of elements of `right`, out of those marked with 1, in each sum, those on the padding too. Its result
+        must broadcast with the sums.
+
+    Examples
+    --------
+    >>> of = lambda a, b: np.array([a[0] * b[0] + a[1] * b[1], a[1] * b[0]])  # the last tap is on the padding
+    >>> sums(of, np.array([1.0, 2.0]), np.array([3.0, np.nan]), lambda b: b.sum())
+    Special(value=array([nan,  6.]), on_padding=array([False,  True]))
+    """
+
+    def count(some: Mask, others: Mask) -> Wide:
+        return of(some.astype(left.dtype), others.astype(right.dtype)) if some.any() and others.any() else none
+
+    none = np.zeros((), left.dtype)
+    everywhere, anywhere = np.ones(left.shape, bool), np.ones(right.shape, bool)
+    positive = (left > 0, right > 0)
+    negative = (left < 0, right < 0)
+    infinite = (np.isinf(left), np.isinf(right))
+    up = (left == np.inf, right == np.inf)
+    down = (left == -np.inf, right == -np.inf)
+
+    invalid = count(np.isnan(left), anywhere) + count(everywhere, np.isnan(right))
+    invalid = invalid + count(infinite[0], right == 0) + count(left == 0, infinite[1])
+    plus = count(up[0], positive[1]) + count(down[0], negative[1])
+    plus = plus + count(positive[0], up[1]) + count(negative[0], down[1])
+    minus = count(up[0], negative[1]) + count(down[0], positive[1])
+    minus = minus + count(positive[0], down[1]) + count(negative[0], up[1])
+
+    finite = of(*(np.where(np.isfinite(a), a, 0) for a in (left, right)))
+    value = np.where(plus > 0, np.inf, np.where(minus > 0, -np.inf, finite))
+    value = np.where((invalid > 0) | ((plus > 0) & (minus > 0)), np.nan, value).astype(left.dtype)
+    unbounded = ~np.isfinite(right)
+    on_padding = taps(unbounded.astype(right.dtype)) > count(everywhere, unbounded)
+    return Special(value, np.broadcast_to(on_padding, value.shape))

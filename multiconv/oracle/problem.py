@@ -1,0 +1,446 @@
+"""A convolution with its numbers, what it should come to, and what a backend makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from multiconv.core import bounds, memory
+from multiconv.core.backend import Backend
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Host
+from multiconv.oracle import definition, fast_bounds, nonfinite, precision
+from multiconv.oracle.judgement import Expected, Judgement, Leave, Rounding, judge
+
+INTEGER_VALUES = ("integers", "zeros")
+"""The kinds of values that are small integers."""
+OPERANDS = {
+    "input gradient": ("dy", "w"),
+    "conv_transpose": ("dy", "w"),
+    "kernel gradient": ("x", "dy"),
+    "bias gradient": ("dy", "dy"),
+}
+DIRECTIONS = (
+    "forward",
+    "input gradient",
+    "kernel gradient",
+    "bias gradient",
+    "convolve",
+    "conv_transpose",
+    "layer",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Arrays and options for every direction of one convolution.
+
+    Attributes
+    ----------
+    source : str
+        Where the problem comes from, such as ``"resnet50 conv3_1"``.
+    spec : ConvSpec
+    x, w, dy : array
+        Input, kernel and cotangent; `dy` is also what is transposed-convolved.
+    bias, x_bias : array or None
+        For the C_out channels of the result, and for the C_in channels of the transposed convolution's; both or none.
+    values : str
+        What `multiconv.testing.strategies.with_values` calls their kind, or ``"given"``.
+    seed : int or None
+        From what `with_values` drew the values; None if they were given.
+    arrangement : str
+        How the arrays lie in memory: one of `multiconv.core.memory.ARRANGEMENTS`.
+    """
+
+    source: str
+    spec: ConvSpec
+    x: Host
+    w: Host
+    dy: Host
+    bias: Host | None
+    x_bias: Host | None
+    values: str = "given"
+    seed: int | None = None
+    arrangement: str = "contiguous"
+    geometry: Geometry = field(init=False)
+    transposed: Geometry = field(init=False)
+
+    def __post_init__(self) -> None:
+        g = self.spec.resolve(self.x.shape, self.w.shape)
+        object.__setattr__(self, "geometry", g)
+        for name in ("x", "w", "dy", "bias", "x_bias"):
+            array = getattr(self, name)
+            if array is not None:
+                object.__setattr__(self, name, memory.arranged(array, self.arrangement))
+        object.__setattr__(self, "transposed", self.spec.resolve_transpose(g.y_shape, g.w_shape, self.output_padding))
+
+    @property
+    def output_padding(self) -> tuple[int, ...]:
+        """What makes the transposed convolution's result as large as `x`, where the padding leaves a choice."""
+        g = self.spec.resolve(self.x.shape, self.w.shape)
+        return (0,) * g.ndim if "same" in str(self.spec.padding) else g.output_padding
+
+    @property
+    def integers(self) -> bool:
+        """Whether all values are small integers. What sums of them the dtype holds must be exact to the bit."""
+        return self.values in INTEGER_VALUES
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of every array."""
+        return self.x.dtype.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as keyword arguments of a backend's methods."""
+        s = self.spec
+        return {
+            "stride": s.stride,
+            "padding": s.padding,
+            "dilation": s.dilation,
+            "groups": s.groups,
+            "layout": s.layout,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The problem in words for JSON, without its values.
+
+        Examples
+        --------
+        >>> from multiconv.testing.strategies import given_values
+        >>> given_values("mine", ConvSpec(stride=2), np.ones((1, 1, 3)), np.ones((1, 1, 2))).describe()["x"]
+        [1, 1, 3]
+        """
+        return {
+            "source": self.source,
+            "dtype": self.dtype,
+            "values": self.values,
+            "memory": self.arrangement,
+            "x": list(self.x.shape),
+            "w": list(self.w.shape),
+            "bias": self.bias is not None,
+            **self.options,
+        }
+
+    def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
+        """What a backend makes of it: each direction, or one, and its answer or the exception that came instead.
+
+        A layer is the framework's own, called without the core around it, and so not asked about a batch of zero, of
+        which some frameworks get the shape wrong.
+
+        Examples
+        --------
+        >>> from multiconv import backend
+        >>> from multiconv.testing.strategies import given_values
+        >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+        >>> dict(problem.answers(backend("numpy"), "forward"))
+        {'forward': array([[[2., 2.]]])}
+        """
+        x, w, bias, dy, options = self.x, self.w, self.bias, self.dy, self.options
+        calls: dict[tuple[str, ...], Callable[[], tuple[Any, ...]]] = {
+            ("forward",): lambda: (backend.cross_correlate(x, w, bias, **options),),
+            DIRECTIONS[1:4]: lambda: backend.cross_correlate_vjp(x, w, bias, dy, **options),
+            ("convolve",): lambda: (backend.convolve(x, w, bias, **options),),
+            ("conv_transpose",): lambda: (
+                backend.conv_transpose(dy, w, self.x_bias, **options, output_padding=self.output_padding),
+            ),
+        }
+        if self.geometry.batch:
+            calls["layer",] = lambda: (backend.layer(w, bias, **options)(backend.asarray(x)),)
+        for of_call, call in calls.items():
+            wanted = [d for d in of_call if not directions or d in directions]
+            if not wanted:
+                continue
+            try:
+                results = [None if r is None else backend.to_numpy(r) for r in call()]
+            except Exception as error:
+                yield wanted[0], error
+                continue
+            for number, direction in enumerate(of_call):
+                if direction not in wanted or (direction == "bias gradient" and bias is None):
+                    continue
+                given = results[number] if number < len(results) else None
+                yield direction, TypeError(f"there is no {direction}") if given is None else given
+
+    def again(self, backend: Backend) -> Iterator[tuple[str, Any]]:
+        """The forward direction asked a few times more: what was done, and the answer.
+
+        At once; with kernel and bias negated, and so the result, as rounding to nearest is symmetric; and, where
+        padding is asymmetric and nothing must be compiled for it, after a call with the padding swapped. Each answer
+        must be what `expectations` says: a function that keeps something of an earlier call is wrong in one of them.
+
+        Examples
+        --------
+        >>> from multiconv import backend
+        >>> from multiconv.testing.strategies import given_values
+        >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+        >>> for what, answer in problem.again(backend("numpy")):
+        ...     print(what, answer)
+        called again at once [[[2. 2.]]]
+        with w and bias negated, and so the result [[[2. 2.]]]
+        """
+
+        def called(w: Host, bias: Host | None, sign: int = 1) -> Any:
+            try:
+                answer = backend.to_numpy(backend.cross_correlate(self.x, w, bias, **self.options))
+                return answer if sign > 0 else -answer
+            except Exception as error:
+                return error
+
+        yield "called again at once", called(self.w, self.bias)
+        negated = None if self.bias is None else memory.arranged(-self.bias, self.arrangement)
+        yield (
+            "with w and bias negated, and so the result",
+            called(memory.arranged(-self.w, self.arrangement), negated, -1),
+        )
+        if isinstance(self.spec.padding, tuple) and not self.geometry.symmetric and not backend.compiles:
+            swapped = tuple((after, before) for before, after in self.geometry.pads)
+            with suppress(Exception):
+                backend.cross_correlate(self.x, self.w, self.bias, **{**self.options, "padding": swapped})
+            yield "called after the same with its padding swapped", called(self.w, self.bias)
+
+    def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
+        """What each direction should come to.
+
+        Parameters
+        ----------
+        directions : collection of str
+        algorithm : str
+            By whose bound to judge: ``"direct"`` for sums of the products of the definition, exact where values are
+            integers; ``"fft"`` or ``"winograd"`` for algorithms whose errors are small only against the largest element
+            (`multiconv.core.bounds.normwise`).
+
+        Examples
+        --------
+        >>> from multiconv.testing.strategies import given_values
+        >>> problem = given_values("mine", ConvSpec(), np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]]))
+        >>> problem.expectations()["forward"].value
+        array([[[21., 32.]]])
+        """
+        wide = {name: self._wide(getattr(self, name)) for name in ("x", "w", "dy", "bias", "x_bias")}
+        sizes = {name: None if a is None else np.abs(np.where(np.isfinite(a), a, 0)) for name, a in wide.items()}
+        normal = self._without_subnormals(sizes)
+        expected: dict[str, Expected] = {}
+        for direction in directions:
+            if direction == "bias gradient" and self.bias is None:
+                continue
+            if direction == "layer" and "forward" in expected:
+                expected[direction] = expected["forward"]
+                continue
+            with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite, or very large
+                expected[direction] = self._expectation(direction, wide, sizes, normal, algorithm)
+        return expected
+
+    def _expectation(
+        self, direction: str, wide: dict[str, Any], sizes: dict[str, Any], normal: dict[str, Any], algorithm: str
+    ) -> Expected:
+        terms, dtype = self._terms(direction), self.dtype
+        value, leave = self._value(direction, wide)
+        fast = partial(self._fast_bound, direction, algorithm)
+        if algorithm == "direct" and self._is_exact(direction, terms, sizes):
+            return Expected(value, np.zeros(()), dtype, leave, fast=fast)
+        magnitude = self._laid_out(direction, self._sum(direction, **sizes))
+        flushed: Any = 0.0
+        if normal is not sizes:
+            flushed = magnitude - self._laid_out(direction, self._sum(direction, **normal))
+        bound = bounds.componentwise(magnitude, terms, dtype, flushed=flushed, if_finite=True)
+        if leave is None and terms * bounds.unit_roundoff(dtype) < 1:
+            finite = np.isfinite(value)  # a bias need not be
+            up, down = (m & finite for m in bounds.overflow(magnitude, np.where(finite, value, 0), terms, dtype))
+            leave = Leave(up, down, up & down, overflow=True) if up.any() or down.any() else None
+        if algorithm != "direct":
+            return Expected(value, np.maximum(bound, fast()), dtype, leave)
+        rounding = cache(partial(self._rounding, direction, wide, value, flushed)) if leave is None else None
+        return Expected(value, bound, dtype, leave, rounding, fast)
+
+    def _value(self, direction: str, wide: dict[str, Any]) -> tuple[Host, Leave | None]:
+        """The oracle's answer, and where NaN is as right as a number."""
+        left, right = OPERANDS.get(direction, ("x", "w"))
+        if direction == "bias gradient" or all(np.isfinite(wide[name]).all() for name in (left, right)):
+            return self._laid_out(direction, self._sum(direction, **wide)), None
+
+        special = nonfinite.sums(
+            partial(self._products, direction), wide[left], wide[right], partial(self._taps, direction)
+        )
+        bias = wide["x_bias" if direction == "conv_transpose" else "bias"]
+        value = special.value
+        if bias is not None and not direction.endswith("gradient"):
+            value = value + bias.reshape(-1, *[1] * self.geometry.ndim)
+        value, on_padding = (self._laid_out(direction, a) for a in (value, special.on_padding))
+        nowhere = np.zeros((), bool)
+        return value, Leave(nowhere, nowhere, on_padding, overflow=False)
+
+    def _products(self, direction: str, left: Any, right: Any) -> Host:
+        """The sums of products of these two operands, channels first, without a bias."""
+        operands = dict.fromkeys(("x", "w", "dy", "bias", "x_bias"))
+        operands.update(zip(OPERANDS.get(direction, ("x", "w")), (left, right)))
+        return self._sum(direction, **operands)
+
+    def _taps(self, direction: str, marked: Host) -> Host:
+        """The number of marked elements of the second operand in each sum, those on the padding among them."""
+        g = self.geometry
+        if direction == "kernel gradient":
+            return np.asarray(marked.sum(axis=(0, *range(2, marked.ndim))).reshape(-1, *[1] * (g.ndim + 1)))
+        if direction in ("input gradient", "conv_transpose"):
+            by_group = marked.reshape(g.groups, g.out_channels // g.groups, g.in_channels // g.groups, -1)
+            return np.asarray(by_group.sum(axis=(1, 3)).reshape(1, -1, *[1] * g.ndim))
+        return np.asarray(marked.reshape(g.out_channels, -1).sum(axis=1).reshape(1, -1, *[1] * g.ndim))
+
+    def _rounding(self, direction: str, wide: dict[str, Any], value: Host, flushed: Any) -> Rounding:
+        """What the roundings of right answers look like."""
+        terms, u = self._terms(direction), bounds.unit_roundoff(self.dtype)
+        squares = {name: None if a is None else a**2 for name, a in wide.items()}
+        of_products = self._laid_out(direction, self._sum(direction, **squares))
+        deviation = precision.deviation(of_products, value, terms, u)
+        lost = bounds.underflow(terms, self.dtype) + flushed
+        counted = np.asarray((deviation > 100 * lost) & np.isfinite(deviation))
+        operands = [wide[name] for name in dict.fromkeys(OPERANDS.get(direction, ("x", "w")))]
+
+        def variety() -> float:
+            return np.unique(value).size / value.size if precision.independent(terms, *operands) else 0.0
+
+        return Rounding(deviation, counted, variety)
+
+    def _fast_bound(self, direction: str, algorithm: str) -> Host:
+        """What an FFT or Winograd algorithm, or either of them for ``"direct"``, may err by."""
+        g = self.transposed if direction == "conv_transpose" else self.geometry
+        x, w, dy, bias, x_bias = (self._wide(a) for a in (self.x, self.w, self.dy, self.bias, self.x_bias))
+        bias = x_bias if direction == "conv_transpose" else None if direction.endswith("gradient") else bias
+        constant = fast_bounds.normwise_constant(g, direction, algorithm, self.dtype)
+        allowed = bounds.normwise(direction, x, w, bias, dy, g, constant, self.dtype)
+        of_images = direction not in ("kernel gradient", "bias gradient")
+        return self._laid_out(direction, allowed[None] if of_images else allowed)
+
+    def _without_subnormals(self, sizes: dict[str, Any]) -> dict[str, Any]:
+        """The same where there are none."""
+        tiny = float(bounds.finfo(self.dtype).tiny)
+        if self.integers or not any(a is not None and np.any((a > 0) & (a < tiny)) for a in sizes.values()):
+            return sizes
+        return {name: None if a is None else np.where(a < tiny, 0, a) for name, a in sizes.items()}
+
+    def _sum(self, direction: str, x: Any, w: Any, dy: Any, bias: Any, x_bias: Any) -> Host:
+        """The oracle's answer, channels first."""
+        g = self.geometry
+        if direction == "input gradient":
+            return definition.input_gradient(dy, w, g)
+        if direction == "kernel gradient":
+            return definition.kernel_gradient(x, dy, g)
+        if direction == "bias gradient":
+            return definition.bias_gradient(dy)
+        if direction == "conv_transpose":
+            return definition.conv_transpose(dy, w, x_bias, self.transposed)
+        return (definition.convolve if direction == "convolve" else definition.cross_correlate)(x, w, bias, g)
+
+    def _terms(self, direction: str) -> int:
+        g = self.transposed if direction == "conv_transpose" else self.geometry
+        return definition.contraction(direction, g, bias=self.bias is not None and not direction.endswith("gradient"))
+
+    def _is_exact(self, direction: str, terms: int, sizes: dict[str, Any]) -> bool:
+        """Whether every partial sum is an integer that the dtype holds, in any order of summation."""
+        if not self.integers:
+            return False
+        largest = {name: 1.0 if a is None else float(a.max(initial=1)) for name, a in sizes.items()}
+        left, right = OPERANDS.get(direction, ("x", "w"))
+        bias = largest["x_bias" if direction == "conv_transpose" else "bias"]
+        return (terms * largest[left] * largest[right] + bias) * bounds.unit_roundoff(self.dtype) <= 1
+
+    def _wide(self, array: Host | None) -> Any:
+        """In the oracle's format and channels first."""
+        if array is None:
+            return None
+        wide = array.astype(np.float64) if self.integers else definition.widen(array)  # the faster, and exact
+        return np.moveaxis(wide, -1, 1) if self.spec.channels_last and array.ndim > 1 and array is not self.w else wide
+
+    def _laid_out(self, direction: str, array: Host) -> Host:
+        """From channels first to the problem's layout."""
+        data = direction not in ("kernel gradient", "bias gradient")
+        return np.moveaxis(array, 1, -1) if self.spec.channels_last and data else array
+
+
+def judged(
+    problem: Problem, backend: Backend, expected: dict[str, Expected], *directions: str, again: bool = True
+) -> Iterator[tuple[str, Any, Judgement]]:
+    """Put a problem to a backend and judge every answer.
+
+    Parameters
+    ----------
+    problem : Problem
+    backend : Backend
+    expected : dict
+        What `Problem.expectations` says, for these directions at least.
+    *directions : str
+        Which, by default all.
+    again : bool
+        Whether to ask the forward direction more than once.
+
+    Yields
+    ------
+    direction : str
+    answer : array or Exception
+    judgement : Judgement
+
+    Examples
+    --------
+    >>> from multiconv import backend
+    >>> from multiconv.testing.strategies import given_values
+    >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+    >>> all(j.fault is None for _, _, j in judged(problem, backend("numpy"), problem.expectations()))
+    True
+    """
+    for direction, answer in problem.answers(backend, *directions):
+        judgement = _judged(answer, expected[direction], backend)
+        yield direction, answer, judgement
+        if not again or direction != "forward" or judgement.fault is not None:
+            continue
+        before, changed = answer.tobytes(), False
+        for what, answer_again in problem.again(backend):
+            judgement = _judged(answer_again, expected[direction], backend)
+            if judgement.fault is not None:
+                yield direction, answer_again, replace(judgement, fault=f"{what}: {judgement.fault}")
+            changed = changed or answer.tobytes() != before
+        if changed:
+            yield direction, answer, Judgement(np.inf, "a later call changed its result", symptom="memory")
+        if np.may_share_memory(answer, problem.x):
+            yield direction, answer, Judgement(np.inf, "its result shares memory with x", symptom="memory")
+
+
+def _judged(answer: Any, expected: Expected, backend: Backend) -> Judgement:
+    if isinstance(answer, Exception):
+        return Judgement.of_error(answer)
+    return judge(answer, expected, multiplies_zeros=backend.multiplies_zeros)
+
+
+def first_fault(problem: Problem, backend: Backend, direction: str, algorithm: str = "direct") -> tuple[Any, Judgement]:
+    """Put a problem to a backend in one direction, and return the first answer that is wrong, or the first of all.
+
+    Parameters
+    ----------
+    problem : Problem
+    backend : Backend
+    direction : str
+        One of `DIRECTIONS`.
+    algorithm : str
+        As in `Problem.expectations`.
+
+    Returns
+    -------
+    answer : array, Exception or None
+        None where the problem has no such direction, such as the gradient of a bias that it does not have.
+    judgement : Judgement
+
+    Examples
+    --------
+    >>> from multiconv import backend
+    >>> from multiconv.testing.strategies import given_values
+    >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+    >>> first_fault(problem, backend("numpy"), "forward")[1].fault is None
+    True
+    """
+    expected = problem.expectations([direction], algorithm)
+    answers = [(answer, j) for _, answer, j in judged(problem, backend, expected, direction)]
+    return next((a for a in answers if a[1].fault is not None), answers[0] if answers else (None, Judgement(0.0)))

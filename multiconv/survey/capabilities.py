@@ -1,0 +1,602 @@
+"""What each backend can do, and what of it is its framework's own: found by trying.
+
+Each cell of the table, a dtype, a direction, a number of spatial axes and a feature, is one small problem of integers,
+as large as leaves every sum exact in the dtype. It is put to the backend, and to the framework's own call (such as
+``F.conv2d``) with the same options and nothing around it. Both run in a worker: a raw call may take the process with
+it, which costs one cell.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from itertools import zip_longest
+from math import isqrt
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multiconv import oracle, registry
+from multiconv.core.dtypes import dtype_named
+from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, UnsupportedError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Host, Progress, Shape, no_progress
+from multiconv.oracle.judgement import Expected, judge
+from multiconv.oracle.problem import Problem
+from multiconv.survey.own_calls import has_native_calls, native_worker
+from multiconv.workers.process import RemoteBackend
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+NATIVE, COMPOSED, UNSUPPORTED = "native", "composed", "unsupported"
+LETTERS = {NATIVE: "N", COMPOSED: "C", UNSUPPORTED: "-"}
+COLOURS = {NATIVE: "green", COMPOSED: "yellow", UNSUPPORTED: "red"}
+DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int32", "complex64")
+DEFAULT_DTYPES = ("float32", "float64")
+DIMENSIONS = (1, 2, 3)
+RESULTS = {
+    "forward": ("forward",),
+    "gradients": ("input gradient", "kernel gradient", "bias gradient"),
+    "convolve": ("convolve",),
+    "conv_transpose": ("conv_transpose",),
+    "layer": ("layer",),
+}
+DIRECTIONS = tuple(RESULTS)
+SIZES = {1: (9,), 2: (7, 9), 3: (5, 7, 5)}
+IN_CHANNELS = 4
+TIMEOUT = 60.0
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # JAX compiles for most of the time: with less effort, and not twice what is the same.
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+SIGNIFICAND_BITS = {
+    "float16": 11,
+    "bfloat16": 8,
+    "float32": 24,
+    "float64": 53,
+    "int8": 7,
+    "int32": 31,
+    "complex64": 24,
+}
+
+Layout = bool
+Cells = dict[str, dict[str, dict[str, dict[str, str]]]]
+"""What was found, by dtype, direction, ``"2-D"`` and its like, and feature."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A row of the table: options that a convolution may have, each number for every axis.
+
+    Attributes
+    ----------
+    name : str
+    stride, dilation, groups, kernel, batch, out_channels : int
+    padding : int, str or (int, int)
+    bias : bool
+    even : bool
+        Whether the input has one pixel more along each axis.
+    layouts : tuple of bool
+        In which layouts, channels last or not, it is tried. It is native if the framework's own call takes it in one.
+    """
+
+    name: str
+    stride: int = 1
+    padding: int | str | tuple[int, int] = 0
+    dilation: int = 1
+    groups: int = 1
+    kernel: int = 3
+    batch: int = 2
+    out_channels: int = 6
+    bias: bool = False
+    even: bool = False
+    layouts: tuple[Layout, ...] = (False, True)
+
+    def problem(self, ndim: int, dtype: str, *, channels_last: Layout) -> Problem:
+        """The problem of integers that the feature is tried with.
+
+        Examples
+        --------
+        >>> FEATURES[2].problem(1, "float32", channels_last=False).spec.stride
+        2
+        """
+        padding: Any = (self.padding,) * ndim if isinstance(self.padding, tuple) else self.padding
+        layout = ("NWC", "NHWC", "NDHWC")[ndim - 1] if channels_last else None
+        spec = ConvSpec(self.stride, padding, self.dilation, self.groups, layout)
+        size = tuple(n + self.even for n in SIZES[ndim])
+        x_shape = (self.batch, *size, IN_CHANNELS) if channels_last else (self.batch, IN_CHANNELS, *size)
+        g = spec.resolve(x_shape, (self.out_channels, IN_CHANNELS // self.groups, *(self.kernel,) * ndim))
+        x, w, dy, bias, x_bias = _values(g, dtype)
+        return Problem(
+            self.name, spec, x, w, dy, bias if self.bias else None, x_bias if self.bias else None, "integers"
+        )
+
+
+FEATURES = (
+    Feature("plain"),
+    Feature("bias", bias=True),
+    Feature("stride", stride=2),
+    Feature("stride, a pixel left over", stride=2, even=True),
+    Feature("symmetric padding", padding=2),
+    Feature("asymmetric padding", padding=(2, 1)),
+    Feature("same, odd kernel", padding="same"),
+    Feature("same, even kernel", padding="same", kernel=4),
+    Feature("same, stride", padding="same", stride=2, even=True),
+    Feature("same_lower, even kernel", padding="same_lower", kernel=4),
+    Feature("dilation", dilation=2),
+    Feature("stride and dilation", stride=2, dilation=2),
+    Feature("padding and dilation", padding=1, dilation=2),
+    Feature("groups", groups=2),
+    Feature("groups and padding", groups=2, padding=2),
+    Feature("depthwise", groups=4, out_channels=4),
+    Feature("all of these", stride=2, padding=(2, 1), dilation=2, groups=2),
+    Feature("batch of zero", batch=0),
+    Feature("channels first", layouts=(False,)),
+    Feature("channels last", layouts=(True,)),
+)
+
+
+@dataclass
+class Surprise:
+    """An own call of a framework that took options and answered wrongly, or took its process with it.
+
+    Attributes
+    ----------
+    dtype, direction, dimensions, feature : str
+    fault : str
+        What it did.
+    """
+
+    dtype: str
+    direction: str
+    dimensions: str
+    feature: str
+    fault: str
+
+
+@dataclass
+class BackendCapabilities:
+    """What a backend can do.
+
+    Attributes
+    ----------
+    name, version : str
+    cells : dict
+        ``"native"``, ``"composed"`` or ``"unsupported"`` by dtype, direction, ``"1-D"`` and its like, and feature.
+    surprises : list of Surprise
+    """
+
+    name: str
+    version: str
+    cells: Cells = field(default_factory=dict)
+    surprises: list[Surprise] = field(default_factory=list)
+
+
+@dataclass
+class Capabilities:
+    """What backends can do, and which could not be had.
+
+    Attributes
+    ----------
+    backends : list of BackendCapabilities
+    missing : list of dict
+        Name, reason and the command that gets it.
+    """
+
+    backends: list[BackendCapabilities]
+    missing: list[dict[str, str]]
+
+    def asdict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Examples
+        --------
+        >>> Capabilities([], []).asdict()["schema"]
+        1
+        """
+        return {"schema": 1, "multiconv": version("multiconv"), **asdict(self)}
+
+
+def capabilities(
+    names: Sequence[str] = (),
+    *,
+    dtypes: Sequence[str] = DEFAULT_DTYPES,
+    directions: Sequence[str] = DIRECTIONS,
+    dimensions: Sequence[int] = DIMENSIONS,
+    features: Sequence[Feature] = FEATURES,
+    progress: Progress = no_progress,
+) -> Capabilities:
+    """Try what backends can do, and what of it their frameworks' own calls take.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As `multiconv.backend` takes them; by default all that can be had.
+    dtypes, directions, dimensions, features
+        What to try: any of `DTYPES`, `DIRECTIONS`, `DIMENSIONS` and `FEATURES`.
+    progress : callable, optional
+
+    Returns
+    -------
+    Capabilities
+        A cell is ``"unsupported"`` if the backend refuses or answers wrongly, ``"native"`` if the framework's own
+        call, its gradient by the framework's autodiff, its transposed call or its own layer takes the options as they
+        are and answers exactly, and ``"composed"`` if only the backend does.
+
+    Raises
+    ------
+    BackendUnavailable
+        If a backend that was named can't be had.
+
+    Examples
+    --------
+    >>> found = capabilities(["numpy"], dtypes=["float32"], directions=["forward"], dimensions=[2])
+    >>> found.backends[0].cells["float32"]["forward"]["2-D"]["asymmetric padding"]
+    'composed'
+    """
+    wanted = list(dict.fromkeys(names)) or registry.names()
+    with TemporaryDirectory() as cache, ThreadPoolExecutor(os.cpu_count()) as threads:
+        environment = {**WORKER_ENVIRONMENT, "JAX_COMPILATION_CACHE_DIR": cache}
+        started = list(zip(wanted, threads.map(lambda name: _start(name, environment), wanted)))
+        workers = [outcome for _, outcome in started if isinstance(outcome, _Workers)]
+        try:
+            missing = [
+                {"name": name, "reason": str(outcome), "install": registry.install_command(name)}
+                for name, outcome in started
+                if isinstance(outcome, BackendUnavailable)
+            ]
+            if names and missing:
+                raise BackendUnavailable("; ".join(m["reason"] for m in missing))
+            tables = [_Table(w, directions, dimensions, features, progress, len(dtypes)) for w in workers]
+            for filled in [threads.submit(table.fill, dtype) for table in tables for dtype in dtypes]:
+                filled.result()
+        finally:
+            for of_one in workers:
+                of_one.close()
+    return Capabilities([table.found(dtypes) for table in tables], missing)
+
+
+def _start(name: str, environment: dict[str, str]) -> _Workers | BackendUnavailable:
+    try:
+        return _Workers(name, environment)
+    except BackendUnavailable as error:
+        return error
+
+
+class _Workers:
+    """Workers of one backend: one, and more as they are asked for."""
+
+    def __init__(self, name: str, environment: dict[str, str]) -> None:
+        self.name, self.environment = name, environment
+        self._all: list[RemoteBackend] = []
+        self._idle = [self._start()]
+
+    def take(self) -> RemoteBackend:
+        """One that nobody uses."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._start()
+
+    def give_back(self, worker: RemoteBackend) -> None:
+        """Somebody else may use it."""
+        self._idle.append(worker)
+
+    def close(self) -> None:
+        """End them all."""
+        for worker in self._all:
+            worker.close()
+
+    def _start(self) -> RemoteBackend:
+        worker = native_worker(self.name, TIMEOUT, self.environment)
+        self._all.append(worker)
+        return worker
+
+
+class _Table:
+    """The cells of one backend."""
+
+    def __init__(
+        self,
+        workers: _Workers,
+        directions: Sequence[str],
+        dimensions: Sequence[int],
+        features: Sequence[Feature],
+        progress: Progress,
+        dtypes: int,
+    ) -> None:
+        self.workers, self.progress = workers, progress
+        self.directions, self.dimensions, self.features = directions, dimensions, features
+        self.total = dtypes * len(directions) * len(dimensions) * len(features)
+        self.done = 0
+        self.version = ""
+        self.cells: Cells = {}
+        self.surprises: list[Surprise] = []
+        self._lock = Lock()
+
+    def found(self, dtypes: Sequence[str]) -> BackendCapabilities:
+        """All cells, in the order asked for."""
+        surprises = sorted(self.surprises, key=lambda s: dtypes.index(s.dtype))
+        return BackendCapabilities(self.workers.name, self.version, {d: self.cells[d] for d in dtypes}, surprises)
+
+    def fill(self, dtype: str) -> None:
+        """Try every cell of a dtype."""
+        worker = self.workers.take()
+        self.version = worker.version
+        cells: dict[str, dict[str, dict[str, str]]] = {d: {} for d in self.directions}
+        for ndim in self.dimensions:
+            rows: dict[str, dict[str, str]] = {d: {} for d in self.directions}
+            for feature in self.features:
+                tried = [_Tried(worker, feature.problem(ndim, dtype, channels_last=last)) for last in feature.layouts]
+                for direction in self.directions:
+                    rows[direction][feature.name] = _support(tried, direction)
+                    self._note(tried, dtype, direction, f"{ndim}-D", feature.name)
+            for direction in self.directions:
+                cells[direction][f"{ndim}-D"] = rows[direction]
+        self.cells[dtype] = cells
+        self.workers.give_back(worker)
+
+    def _note(self, tried: list[_Tried], dtype: str, direction: str, dimensions: str, feature: str) -> None:
+        faults = [f for t in tried if (f := t.own_surprise(direction)) is not None]
+        with self._lock:
+            self.surprises += [Surprise(dtype, direction, dimensions, feature, fault) for fault in faults[:1]]
+            self.done += 1
+            self.progress(self.workers.name, self.done, self.total, "")
+
+
+def _support(tried: list[_Tried], direction: str) -> str:
+    """What is to be said of a feature that was tried in these layouts."""
+    if not tried[0].backend_is_right(direction):
+        return UNSUPPORTED
+    native = any(t.own_is_right(direction) and t.backend_is_right(direction) for t in tried)
+    return NATIVE if native else COMPOSED
+
+
+class _Tried:
+    """A problem, and what became of it: of the backend's answers, and of the framework's own."""
+
+    def __init__(self, worker: RemoteBackend, problem: Problem) -> None:
+        self.worker, self.problem = worker, problem
+        self._backend: dict[str, str | None] = {}
+        self._own: dict[str, str | None] = {}
+        self._refused: dict[str, bool] = {}
+
+    def backend_is_right(self, direction: str) -> bool:
+        """Whether the backend answers exactly."""
+        if direction not in self._backend:
+            self._backend[direction] = self._fault(direction, _attempt(lambda: self._ask_backend(direction)))
+        return self._backend[direction] is None
+
+    def own_is_right(self, direction: str) -> bool:
+        """Whether the framework's own call answers exactly."""
+        if direction not in self._own:
+            answers = _attempt(lambda: self._ask_framework(direction))
+            self._own[direction] = self._fault(direction, answers)
+            self._refused[direction] = type(answers) in (BackendError, UnsupportedError)
+        return self._own[direction] is None
+
+    def own_surprise(self, direction: str) -> str | None:
+        """What the framework's own call did, if it was asked and neither answered rightly nor refused."""
+        return None if self._refused.get(direction, True) else self._own[direction]
+
+    def _ask_backend(self, direction: str) -> Sequence[Host | None]:
+        p, backend = self.problem, self.worker
+        if direction == "gradients":
+            return backend.cross_correlate_vjp(p.x, p.w, p.bias, p.dy, **p.options)
+        if direction == "conv_transpose":
+            return (backend.conv_transpose(p.dy, p.w, p.x_bias, **p.options, output_padding=p.output_padding),)
+        if direction == "layer":
+            return (backend.layer(p.w, p.bias, **p.options)(p.x),)
+        method = backend.convolve if direction == "convolve" else backend.cross_correlate
+        return (method(p.x, p.w, p.bias, **p.options),)
+
+    def _ask_framework(self, direction: str) -> Sequence[Host | None]:
+        p, g = self.problem, self.problem.geometry
+        if not has_native_calls(self.worker.name) or direction == "convolve":
+            raise UnsupportedError("there is no such call")
+        arrays = [p.x, p.w, p.bias]
+        if direction == "gradients":
+            arrays.append(p.dy)
+        if direction == "conv_transpose":
+            g, arrays = p.transposed, [p.dy, p.w, p.x_bias]
+        header = {"do": "plan", "operation": f"own {direction}", "dtype": p.dtype, "geometry": asdict(g)}
+        return self.worker.worker.request(header, arrays)[1]
+
+    def _fault(self, direction: str, answers: Sequence[Host | None] | Exception) -> str | None:
+        if isinstance(answers, BackendCrashed | BackendTimeout):
+            # Without the path of the Python, the problem and the stack.
+            return f"the process {str(answers).partition(', on ')[0].partition(f'{self.worker.python} ')[2]}"
+        if isinstance(answers, Exception):
+            return str(answers)
+        for name, answer in zip_longest(RESULTS[direction], answers):
+            if name in self._expected:
+                fault = "there is none" if answer is None else judge(answer, self._expected[name]).fault
+                if fault is not None:
+                    return fault if len(RESULTS[direction]) == 1 else f"{name}: {fault}"
+        return None
+
+    @cached_property
+    def _expected(self) -> dict[str, Expected]:
+        return self.problem.expectations()
+
+
+def _attempt(ask: Callable[[], Sequence[Host | None]]) -> Sequence[Host | None] | Exception:
+    """The answers, or the exception that came instead."""
+    try:
+        return ask()
+    except Exception as error:
+        return error
+
+
+def _values(g: Geometry, dtype: str) -> list[Host]:
+    """x, w, dy and a bias for y and for x: integers that leave every sum exact in the dtype, and as large as do.
+
+    So a sum in a coarser format than the dtype's shows.
+    """
+    directions = ("forward", "input gradient", "kernel gradient")
+    terms = 1 + max(oracle.contraction(direction, g) for direction in directions)
+    largest = max(1, isqrt(2 ** SIGNIFICAND_BITS[dtype] // terms))
+    kept = 1.0 if terms <= 2 ** SIGNIFICAND_BITS[dtype] else 0.25
+    rng = np.random.default_rng(0)
+    shapes: list[Shape] = [g.x_shape, g.w_shape, g.y_shape, (g.out_channels,), (g.in_channels,)]
+    numbers = [rng.integers(-largest, largest + 1, shape) * (rng.random(shape) < kept) for shape in shapes]
+    return [n.astype(dtype_named(dtype)) for n in numbers]
+
+
+# ---- What a person reads
+
+
+def grouped(cells: Cells) -> list[tuple[list[str], dict[str, dict[str, dict[str, str]]]]]:
+    """The dtypes with one table between them, and that table.
+
+    Examples
+    --------
+    >>> grouped({"int8": {"layer": {}}, "int32": {"layer": {}}})
+    [(['int8', 'int32'], {'layer': {}})]
+    """
+    tables: list[tuple[list[str], dict[str, dict[str, dict[str, str]]]]] = []
+    for dtype, table in cells.items():
+        for dtypes, other in tables:
+            if other == table:
+                dtypes.append(dtype)
+                break
+        else:
+            tables.append(([dtype], table))
+    return tables
+
+
+def is_unsupported(table: dict[str, dict[str, dict[str, str]]]) -> bool:
+    """Whether nothing in a dtype's table is supported.
+
+    Examples
+    --------
+    >>> is_unsupported({"layer": {"1-D": {"plain": "unsupported"}}})
+    True
+    """
+    return all(kind == UNSUPPORTED for by_axes in table.values() for row in by_axes.values() for kind in row.values())
+
+
+LEGEND = "N native, C composed, - unsupported; in each cell 1-D, 2-D and 3-D"
+
+
+def print_capabilities(found: Capabilities, console: Console) -> None:
+    """A table for each backend and the dtypes that share it.
+
+    Examples
+    --------
+    >>> from rich.console import Console
+    >>> cells = {"float32": {"layer": {"1-D": {"plain": "native"}, "2-D": {"plain": "composed"}}}}
+    >>> print_capabilities(Capabilities([BackendCapabilities("torch", "2.13", cells)], []), Console(width=80))
+    torch 2.13, float32
+    ...
+    plain...N C...
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    for backend in found.backends:
+        for dtypes, table in grouped(backend.cells):
+            title = f"{backend.name} {backend.version}, {', '.join(dtypes)}"
+            if is_unsupported(table):
+                console.print(Text(f"{title}: unsupported\n", "bold"))
+                continue
+            console.print(Text(title, "bold"))
+            shown = Table("feature", *table, box=None, pad_edge=False, header_style="bold")
+            for feature in _features(table):
+                kinds = [[row[feature] for row in by_axes.values()] for by_axes in table.values()]
+                cells = [Text(" ").join(Text(LETTERS[kind], COLOURS[kind]) for kind in row) for row in kinds]
+                shown.add_row(feature, *cells)
+            console.print(shown)
+            console.print()
+        for line in _surprises(backend):
+            console.print(Text(line), soft_wrap=True)
+        if backend.surprises:
+            console.print()
+    for m in found.missing:
+        console.print(Text(f"{m['name']} was left out: {m['reason']}\n"), soft_wrap=True)
+    console.print(Text(LEGEND + "."))
+
+
+HEADING = """# What each backend can do
+
+Written by `multiconv capabilities --markdown`, from what was found by trying; a test holds it.
+
+Each letter is a small problem of integers, put to the backend and to the framework's own call with the same options:
+
+- **N**, native: the framework's own single call (`F.conv2d`, `lax.conv_general_dilated`, `tf.nn.conv2d`,
+  `nd.Convolution`), its gradient by the framework's autodiff, its own transposed call or its own layer, alone, takes
+  the options as they are and answers exactly;
+- **C**, composed: the backend answers exactly, though the framework's own call does not take it;
+- **-**, unsupported: the backend refuses, or would not be right.
+
+The three letters of a cell are for one, two and three spatial axes. A feature is native if the framework's own call
+takes it in one of the two layouts; which layouts it takes, the last two rows say. The kernel's axes are given in each
+framework's own order. No framework's call convolves in the strict sense, with the kernel turned round, and NumPy has no
+convolution of channels, so all of that is composed. All on a CPU.
+"""
+
+
+def markdown(found: Capabilities) -> str:
+    """The tables as a page.
+
+    Examples
+    --------
+    >>> cells = {"float32": {"layer": {"1-D": {"plain": "native"}, "2-D": {"plain": "composed"}}}}
+    >>> page = markdown(Capabilities([BackendCapabilities("torch", "2.13", cells)], []))
+    >>> print(page[page.index("## torch") :])
+    ## torch 2.13
+    <BLANKLINE>
+    ### float32
+    <BLANKLINE>
+    | feature | layer |
+    |---|---|
+    | plain | N C |
+    <BLANKLINE>
+    """
+    lines = [HEADING]
+    for backend in found.backends:
+        lines += [f"## {backend.name} {backend.version}", ""]
+        for dtypes, table in grouped(backend.cells):
+            if is_unsupported(table):
+                lines += [f"Unsupported: {', '.join(dtypes)}.", ""]
+                continue
+            lines += [f"### {', '.join(dtypes)}", "", _row(["feature", *table]), "|" + "---|" * (1 + len(table))]
+            for feature in _features(table):
+                kinds = [[LETTERS[row[feature]] for row in by_axes.values()] for by_axes in table.values()]
+                lines.append(_row([feature, *map(" ".join, kinds)]))
+            lines.append("")
+        surprises = _surprises(backend)
+        if surprises:
+            lines += [*surprises[:1], "", *(f"- {line}" for line in surprises[1:]), ""]
+    return "\n".join(lines)
+
+
+def _features(table: dict[str, dict[str, dict[str, str]]]) -> Iterable[str]:
+    by_axes = next(iter(table.values()))
+    return next(iter(by_axes.values()))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _surprises(backend: BackendCapabilities) -> list[str]:
+    """What the framework's own calls took and answered wrongly, by feature, after a line that says so."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for s in backend.surprises:
+        what = "took the process with it" if s.fault.startswith("the process ") else "answered wrongly"
+        where.setdefault((s.feature, what), []).append(f"{s.direction} {s.dimensions} {s.dtype}")
+    lines = [f"{feature}: {what} in {', '.join(places)}" for (feature, what), places in where.items()]
+    return [f"{backend.name}'s own calls took these options and did not refuse them:", *lines] if lines else []

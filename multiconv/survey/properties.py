@@ -1,0 +1,554 @@
+"""How each backend computes, measured: repeats, batches, threads, compilation, and numbers that are none or too small.
+
+None of this says whether an answer is right: answers that differ in a bit may both lie within the bound. What comes out
+is what a user may rely on, or not: bits that do not change, and numbers such as NaN that stay where they are seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multiconv import oracle, registry
+from multiconv.core.errors import BackendError, BackendUnavailable
+from multiconv.core.spec import ConvSpec
+from multiconv.core.types import Host, Progress, Shape, no_progress
+from multiconv.survey.own_calls import native_worker
+from multiconv.workers.process import RemoteBackend
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+DTYPES = ("float32", "float64")
+REPEATS = 20
+BATCH = 17
+TIMEOUT = 300.0
+SAME = "same bits"
+COMPILED = {
+    "torch": ("torch.compile",),
+    "jax": ("jax.jit",),
+    "tensorflow": ("tf.function", "tf.function(jit_compile=True)"),
+    "mxnet": ("hybridize",),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Options and shapes that take a path of their own through a framework.
+
+    Attributes
+    ----------
+    name : str
+    spec : ConvSpec
+    x_shape, w_shape : tuple of int
+        `x_shape` without the batch.
+    """
+
+    name: str
+    spec: ConvSpec
+    x_shape: Shape
+    w_shape: Shape
+
+    def arrays(self, dtype: str, batch: int = 2) -> tuple[Host, Host, Host]:
+        """x, w and dy, normal.
+
+        Examples
+        --------
+        >>> CASES[0].arrays("float32")[0].shape
+        (2, 16, 28, 28)
+        """
+        rng = np.random.default_rng(0)
+        g = self.spec.resolve((batch, *self.x_shape), self.w_shape)
+        x, w, dy = (rng.standard_normal(shape).astype(dtype) for shape in (g.x_shape, g.w_shape, g.y_shape))
+        return x, w, dy
+
+
+CASES = (
+    Case("3x3", ConvSpec(padding=1), (16, 28, 28), (32, 16, 3, 3)),
+    Case("1x1", ConvSpec(), (64, 14, 14), (64, 64, 1, 1)),
+    Case("7x7 stride 2", ConvSpec(2, 3), (3, 56, 56), (32, 3, 7, 7)),
+    Case("one channel", ConvSpec(), (1, 28, 28), (6, 1, 5, 5)),
+    Case("depthwise", ConvSpec(padding=1, groups=32), (32, 28, 28), (32, 1, 3, 3)),
+    Case("dilated", ConvSpec(padding=2, dilation=2), (8, 28, 28), (8, 8, 3, 3)),
+    Case("1-D", ConvSpec(), (8, 200), (16, 8, 5)),
+    Case("3-D", ConvSpec(), (4, 10, 10, 10), (8, 4, 3, 3, 3)),
+)
+
+
+@dataclass
+class BackendProperties:
+    """What was measured of a backend.
+
+    Attributes
+    ----------
+    name, version : str
+    properties : dict
+        What was measured, in words, by dtype and property.
+    """
+
+    name: str
+    version: str
+    properties: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass
+class Properties:
+    """What was measured of backends, and which could not be had.
+
+    Attributes
+    ----------
+    backends : list of BackendProperties
+    missing : list of dict
+        Name, reason and the command that gets it.
+    """
+
+    backends: list[BackendProperties]
+    missing: list[dict[str, str]]
+
+    def asdict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Examples
+        --------
+        >>> Properties([], []).asdict()["schema"]
+        1
+        """
+        return {"schema": 1, "multiconv": version("multiconv"), **asdict(self)}
+
+
+def properties(
+    names: Sequence[str] = (),
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    wanted: Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> Properties:
+    """Measure how backends compute.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As `multiconv.backend` takes them; by default all that can be had.
+    dtypes : sequence of str
+    wanted : sequence of str
+        Which of `PROPERTIES`; by default all.
+    progress : callable, optional
+
+    Returns
+    -------
+    Properties
+
+    Raises
+    ------
+    BackendUnavailable
+        If a backend that was named can't be had.
+
+    Examples
+    --------
+    >>> found = properties(["numpy"], dtypes=["float32"], wanted=["small results"])
+    >>> found.backends[0].properties
+    {'float32': {'small results': 'kept'}}
+    """
+    measured, missing = [], []
+    for name in list(dict.fromkeys(names)) or registry.names():
+        try:
+            measured.append(_measure(name, dtypes, wanted or list(PROPERTIES), progress))
+        except BackendUnavailable as error:
+            missing.append({"name": name, "reason": str(error), "install": registry.install_command(name)})
+    if names and missing:
+        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
+    return Properties(measured, missing)
+
+
+def _measure(name: str, dtypes: Sequence[str], wanted: Sequence[str], progress: Progress) -> BackendProperties:
+    with _on_cores(name, os.cpu_count() or 1) as backend:
+        of_dtype: dict[str, dict[str, str]] = {}
+        for number, dtype in enumerate(dtypes):
+            of_dtype[dtype] = {}
+            for done, what in enumerate(wanted, number * len(wanted)):
+                progress(name, done, len(wanted) * len(dtypes), what)
+                of_dtype[dtype].update(PROPERTIES[what](backend, dtype, what))
+        return BackendProperties(name, backend.version, of_dtype)
+
+
+@contextmanager
+def _on_cores(name: str, cores: int) -> Iterator[RemoteBackend]:
+    """A backend in a worker that has so many cores, and as many threads."""
+    environment = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
+
+    def start() -> RemoteBackend:
+        # Of the thread that starts it, a process inherits the cores; this thread then ends.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+        return native_worker(name, TIMEOUT, environment)
+
+    with ThreadPoolExecutor(1) as thread:
+        backend = thread.submit(start).result()
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+# ---- Whether bits change
+
+
+def _answers(backend: RemoteBackend, case: Case, x: Host, w: Host, dy: Host) -> list[Host]:
+    """The result and the gradients."""
+    options = asdict(case.spec)
+    dx, dw, _ = backend.cross_correlate_vjp(x, w, None, dy, **options)
+    return [backend.cross_correlate(x, w, **options), dx, dw]
+
+
+def _differences(differ: Callable[[Case], bool]) -> str:
+    cases = [case.name for case in CASES if differ(case)]
+    return f"differ: {', '.join(cases)}" if cases else SAME
+
+
+def _same(these: Sequence[Host], those: Sequence[Host]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(these, those, strict=True))
+
+
+def _repeats(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """The result and the gradients, time and again."""
+
+    def differ(case: Case) -> bool:
+        arrays = case.arrays(dtype)
+        first = _answers(backend, case, *arrays)
+        return not all(_same(_answers(backend, case, *arrays), first) for _ in range(REPEATS - 1))
+
+    return {what: _differences(differ)}
+
+
+def _batch(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """The result and the input's gradient of a row alone, of two rows, and of these rows in a larger batch."""
+
+    def differ(case: Case) -> bool:
+        x, w, dy = case.arrays(dtype, BATCH)
+        together = _answers(backend, case, x, w, dy)[:2]
+        parts = [slice(0, 1), slice(5, 6), slice(BATCH - 1, BATCH), slice(3, 5)]
+        return not all(_same(_answers(backend, case, x[p], w, dy[p])[:2], [a[p] for a in together]) for p in parts)
+
+    return {what: _differences(differ)}
+
+
+def _threads(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """The result and the gradients on one core with one thread, and on all with as many."""
+    if len(os.sched_getaffinity(0)) < 2:
+        return {what: "not measured: there is one core"}
+    with _on_cores(f"{backend.name}@{backend.python}", 1) as on_one:
+
+        def differ(case: Case) -> bool:
+            arrays = case.arrays(dtype)
+            return not _same(_answers(backend, case, *arrays), _answers(on_one, case, *arrays))
+
+        return {what: _differences(differ)}
+
+
+def _compiled(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """The result and the input's gradient by the framework's own call, as it is and compiled."""
+
+    def ask(how: str, case: Case) -> list[Host]:
+        x, w, dy = case.arrays(dtype)
+        g = case.spec.resolve(x.shape, w.shape)
+        if backend.name == "tensorflow":  # whose own call has the channels last
+            x, dy, g = np.moveaxis(x, 1, -1), np.moveaxis(dy, 1, -1), g.with_layout(channels_last=True)
+        header = {"do": "plan", "operation": how, "dtype": dtype, "geometry": asdict(g)}
+        return [r for r in backend.worker.request(header, (x, w, dy))[1] if r is not None]
+
+    eager: dict[Case, list[Host]] = {}
+    for case in CASES:
+        with suppress(BackendError):  # the framework's own call has no gradient of it
+            eager[case] = ask("eager", case)
+
+    def compare(way: str) -> str:
+        try:
+            same = [case for case in eager if _same(eager[case], ask(f"compiled {way}", case))]
+        except BackendError as error:
+            return f"not available: {str(error).splitlines()[0]}"
+        return _differences(lambda case: case in eager and case not in same)
+
+    return {f"{what}, {way}": compare(way) for way in COMPILED.get(backend.name, ())}
+
+
+# ---- Where numbers go that are none
+
+POLICY_SPECS = (ConvSpec(), ConvSpec(padding=1), ConvSpec(2, 2), ConvSpec(padding=((0, 2), (1, 0))))
+POLICY_BATCHES = (1, 16)
+
+
+def _correlate(backend: RemoteBackend, x: Host, w: Host, spec: ConvSpec) -> Host:
+    return np.asarray(backend.cross_correlate(x, w, stride=spec.stride, padding=spec.padding))
+
+
+def _spread(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """Whether one NaN or Inf in the input reaches all the outputs that see it, and no others."""
+    value = np.nan if what.startswith("NaN") else np.inf
+    found = set()
+    for spec in POLICY_SPECS:
+        for batch in POLICY_BATCHES:
+            x, w = np.ones((batch, 4, 9, 9), dtype), np.ones((4, 4, 3, 3), dtype)
+            seen = np.zeros(x.shape)
+            seen[0, 1, 4, 5] = 1
+            x[0, 1, 4, 5] = value
+            sees = oracle.cross_correlate(seen, w.astype(np.float64), None, spec.resolve(x.shape, w.shape)) > 0
+            found.add(_reach(~np.isfinite(_correlate(backend, x, w, spec)), sees))
+    return {what: " or ".join(sorted(found))}
+
+
+def _reach(reached: Host, sees: Host) -> str:
+    if np.array_equal(reached, sees):
+        return "the outputs that see it"
+    return "others too" if (reached & ~sees).any() else "not all that see it"
+
+
+def _zero_times_inf(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """What a tap of zero makes of an infinite pixel, which is no number by IEEE 754."""
+    x, w = np.ones((1, 2, 7, 7), dtype), np.zeros((2, 2, 3, 3), dtype)
+    x[0, 0, 3, 3] = np.inf
+    y = _correlate(backend, x, w, ConvSpec())
+    near = y[0, :, 1:4, 1:4]
+    return {what: "NaN" if np.isnan(near).all() else "0" if (near == 0).all() else "NaN or 0"}
+
+
+def _nan_in_kernel(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """Whether a tap that is NaN makes NaN of outputs for which it lies on the padding too, as NaN * 0 is NaN."""
+    found = set()
+    for channels in (1, 16):
+        for before, after in ((1, 1), (1, 2)):
+            x, w = np.ones((1, channels, 8, 8), dtype), np.ones((channels, channels, 3, 3), dtype)
+            w[0, 0, 0, 0] = np.nan
+            is_nan = np.isnan(_correlate(backend, x, w, ConvSpec(padding=((before, after),) * 2))[0, 0])
+            if is_nan.all():
+                found.add("every output")
+            elif is_nan[before:, before:].all():
+                found.add("not where it lies on the padding")
+            else:
+                found.add("not all that see it")
+    return {what: " or ".join(sorted(found))}
+
+
+# ---- Numbers that are small, signed zeros, and large
+
+SIZES = (((1, 1, 5, 5), (1, 1, 3, 3)), ((2, 16, 12, 12), (16, 16, 3, 3)))
+
+
+def _one_tap(
+    backend: RemoteBackend, dtype: str, pixel: Callable[[Any], float], tap: Callable[[Any], float]
+) -> set[float]:
+    """What comes of pixels times one tap, for kernels of several sizes."""
+    info = np.finfo(dtype)
+    products: set[float] = set()
+    for x_shape, w_shape in SIZES:
+        x, w = np.full(x_shape, pixel(info), dtype), np.zeros(w_shape, dtype)
+        w[:, 0, 1, 1] = tap(info)
+        products |= set(_correlate(backend, x, w, ConvSpec()).ravel().tolist())
+    return products
+
+
+def _small_inputs(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """A subnormal pixel times a power of two that makes it normal."""
+    products = _one_tap(backend, dtype, lambda info: float(info.tiny) / 4, lambda info: 1024.0)
+    return {what: _kept(products)}
+
+
+def _small_results(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """A normal pixel times a power of two that makes it subnormal."""
+    products = _one_tap(backend, dtype, lambda info: float(info.tiny), lambda info: 0.25)
+    return {what: _kept(products)}
+
+
+def _kept(products: set[float]) -> str:
+    flushed, kept = 0.0 in products, any(products)
+    return "kept or flushed" if flushed and kept else "flushed to 0" if flushed else "kept"
+
+
+def _negative_zero(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """A sum of negative zeros, which is negative by IEEE 754, unless it begins with a positive one."""
+    found = set()
+    for x_shape, w_shape in SIZES:
+        y = _correlate(backend, np.full(x_shape, -0.0, dtype), np.ones(w_shape, dtype), ConvSpec())
+        found |= {"-0" if negative else "0" for negative in np.signbit(y).ravel().tolist()}
+    return {what: " or ".join(sorted(found))}
+
+
+def _overflow(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
+    """The largest number times two, and its negative."""
+    found = _one_tap(backend, dtype, lambda info: float(info.max), lambda info: 2.0)
+    found |= _one_tap(backend, dtype, lambda info: -float(info.max), lambda info: 2.0)
+    return {what: "-inf, inf" if found == {np.inf, -np.inf} else ", ".join(sorted(map(str, found)))}
+
+
+PROPERTIES: dict[str, Callable[[RemoteBackend, str, str], dict[str, str]]] = {
+    "repeated": _repeats,
+    "in a batch": _batch,
+    "threads": _threads,
+    "compiled": _compiled,
+    "NaN in the input": _spread,
+    "Inf in the input": _spread,
+    "0 times Inf": _zero_times_inf,
+    "NaN in the kernel": _nan_in_kernel,
+    "small inputs": _small_inputs,
+    "small results": _small_results,
+    "-0 summed": _negative_zero,
+    "overflow": _overflow,
+}
+
+
+# ---- What a person reads
+
+EXPECTED = {
+    "repeated": SAME,
+    "in a batch": SAME,
+    "threads": SAME,
+    "compiled": SAME,
+    "NaN in the input": "the outputs that see it",
+    "Inf in the input": "the outputs that see it",
+    "0 times Inf": "NaN",
+    "NaN in the kernel": "every output",
+    "small inputs": "kept",
+    "small results": "kept",
+    "-0 summed": "0",
+    "overflow": "-inf, inf",
+}
+SURPRISES = {
+    "repeated": "The same call does not give the same bits each time.",
+    "in a batch": "A row's bits depend on how many rows are computed with it.",
+    "threads": "The bits depend on how many cores and threads share the work.",
+    "compiled": "Compiled, the framework's own call has other bits, or can't be had.",
+    "NaN in the input": "Outputs that do not see it become NaN, or some that see it do not.",
+    "Inf in the input": "Outputs that do not see it become infinite or NaN, or some that see it do not.",
+    "0 times Inf": "A tap of zero is passed over, though 0 times Inf is NaN.",
+    "NaN in the kernel": "A tap that lies on the padding is passed over, though NaN times 0 is NaN.",
+    "small inputs": "Subnormal pixels count as 0.",
+    "small results": "Results below the smallest normal number become 0.",
+    "-0 summed": "The sum does not begin with 0.",
+    "overflow": "What is too large for the dtype does not become infinite.",
+}
+MACHINE_DEPENDENT = ("in a batch", "threads", "compiled", "NaN in the kernel")
+HEADING = """# How each backend computes
+
+Written by `multiconv properties --markdown`, as measured. A test holds every row but those marked *, which depend on
+the machine: its instruction set, its cores and its compiler.
+"""
+ROWS = """
+- **repeated**: the result and the gradients of a call, 20 times.
+- **in a batch** *: one and two rows by themselves, and in a batch of 17.
+- **threads** *: one core with one thread, and all that the machine has.
+- **compiled** *: the framework's own call and its gradient, where it has one, as they are and compiled. NumPy compiles
+  nothing.
+- **NaN in the input**, **Inf in the input**: which outputs one such pixel reaches.
+- **0 times Inf**: what a tap of zero makes of an infinite pixel.
+- **NaN in the kernel** *: which outputs one such tap reaches, with padding.
+- **small inputs**: a subnormal pixel times a number that makes it normal. **small results**: a normal one that becomes
+  subnormal.
+- **-0 summed**: the sign of a sum of negative zeros. **overflow**: the largest number times 2 and -2.
+
+"same bits" is of all shapes tried: SHAPES.
+"""
+
+
+def surprises(found: Properties) -> list[tuple[str, list[str]]]:
+    """A sentence for each property that is not what one would expect everywhere, and where it is not.
+
+    Examples
+    --------
+    >>> surprises(Properties([BackendProperties("numpy", "2.4", {"float32": {"small inputs": "flushed to 0"}})], []))
+    [('small inputs: Subnormal pixels count as 0.', ['numpy, float32: flushed to 0'])]
+    """
+    told = []
+    for what in PROPERTIES:
+        where: dict[str, list[str]] = {}
+        for backend in found.backends:
+            for dtype, measured in backend.properties.items():
+                for name, value in measured.items():
+                    if name.partition(", ")[0] == what and value != EXPECTED[what]:
+                        where.setdefault(f"{backend.name}{name.removeprefix(what)}, DTYPES: {value}", []).append(dtype)
+        if where:
+            cells = [cell.replace("DTYPES", " and ".join(dtypes), 1) for cell, dtypes in where.items()]
+            told.append((f"{what}: {SURPRISES[what]}", cells))
+    return told
+
+
+def print_properties(found: Properties, console: Console) -> None:
+    """A table with a column for each backend, and a sentence for each cell that surprises.
+
+    Examples
+    --------
+    >>> from rich.console import Console
+    >>> numpy = BackendProperties("numpy", "2.4", {"float32": {"small inputs": "flushed to 0"}})
+    >>> print_properties(Properties([numpy], []), Console(width=120))
+    property...numpy 2.4
+    small inputs...flushed to 0
+    ...
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("property", *_headings(found)):
+        table.add_column(column, overflow="fold")
+    for what, cells in _table(found):
+        colours = ["" if value == EXPECTED[what] or value == "-" else "yellow" for value in cells]
+        table.add_row(what, *(Text(value, colour) for value, colour in zip(cells, colours)))
+    console.print(table)
+    console.print()
+    for sentence, cells in surprises(found):
+        console.print(Text(sentence, "bold"), soft_wrap=True)
+        for cell in cells:
+            console.print(Text(f"  {cell}"), soft_wrap=True)
+    for m in found.missing:
+        console.print(Text(f"{m['name']} was left out: {m['reason']}"), soft_wrap=True)
+
+
+def markdown(found: Properties) -> str:
+    """The table as a page.
+
+    Examples
+    --------
+    >>> page = markdown(Properties([BackendProperties("numpy", "2.4", {"float32": {"-0 summed": "0"}})], []))
+    >>> "| -0 summed | 0 |" in page
+    True
+    """
+    headings = ["property", *_headings(found)]
+    lines = [HEADING, _row(headings), "|" + "---|" * len(headings)]
+    lines += [_row([f"{what} *" if what in MACHINE_DEPENDENT else what, *cells]) for what, cells in _table(found)]
+    lines += [ROWS.replace("SHAPES", ", ".join(case.name for case in CASES)), "## What surprises", ""]
+    for sentence, cells in surprises(found):
+        lines += [f"**{sentence.replace(': ', '.** ', 1)}", "", *(f"- {cell}" for cell in cells), ""]
+    return "\n".join(lines)
+
+
+def _headings(found: Properties) -> list[str]:
+    return [f"{backend.name} {backend.version}" for backend in found.backends]
+
+
+def _table(found: Properties) -> Iterator[tuple[str, list[str]]]:
+    """A row for each property, short, as a sentence says the rest."""
+    for what in PROPERTIES:
+        rows = [_cell(backend, what) for backend in found.backends]
+        if any(cell != "-" for cell in rows):
+            yield what, rows
+
+
+def _cell(backend: BackendProperties, what: str) -> str:
+    by_value: dict[str, list[str]] = {}
+    for dtype, measured in backend.properties.items():
+        for name, value in measured.items():
+            if name.partition(",")[0] == what:
+                way = name.partition(", ")[2]
+                short = value.partition(": ")[0]
+                by_value.setdefault(f"{way}: {short}" if way else short, []).append(dtype)
+    of_all = len(backend.properties)
+    return "; ".join(v if len(d) == of_all else f"{', '.join(d)}: {v}" for v, d in by_value.items()) or "-"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

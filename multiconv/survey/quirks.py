@@ -1,0 +1,384 @@
+"""What the frameworks themselves do that a user would not expect, each as a small script with what comes of it.
+
+The catalogue lies in ``data/quirks``, a file a framework. A script uses the framework's own API, without multiconv, and
+its outcome is what it prints and how it ends. `run` finds out whether that is still so, on the versions that are here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.resources import as_file, files
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Any, cast
+
+import tomllib
+
+from multiconv import registry
+from multiconv.core.errors import BackendCrashed, BackendUnavailable
+from multiconv.core.types import Progress, no_progress
+
+SCRIPT_TIMEOUT = 60
+SHOWN_STDERR = 2000
+# What is imported before a process is forked for each script, as an import takes longer than a script.
+MODULES = {"torch": ["torch"], "jax": ["jax", "flax.nnx"], "tensorflow": ["tensorflow"], "mxnet": ["mxnet"]}
+KEPT_VARIABLES = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What multiconv does where a framework has a quirk.
+
+    Attributes
+    ----------
+    does : str
+        ``"refuses"``, with a `ConvError`; ``"is right"``, by `multiconv.oracle`; or ``"never meets it"``, as its
+        interface has no such thing.
+    how : str
+        By what means, in words.
+    refusal : str
+        What the `ConvError` says.
+    direction : str
+        One of `multiconv.oracle.problem.DIRECTIONS`.
+    x, w : tuple of int
+        The shapes of input and kernel.
+    dtype : str
+    values : str
+        As `multiconv.testing.with_values` takes it.
+    scale : float
+        What the values are multiplied by.
+    options : dict
+        Stride, padding and the like.
+    """
+
+    does: str
+    how: str = ""
+    refusal: str = ""
+    direction: str = "forward"
+    x: tuple[int, ...] = ()
+    w: tuple[int, ...] = ()
+    dtype: str = "float32"
+    values: str = "integers"
+    scale: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """One sentence.
+
+        Examples
+        --------
+        >>> Instead("refuses", refusal="w has no channels").describe()
+        'multiconv refuses it: "w has no channels".'
+        """
+        does = "refuses it" if self.does == "refuses" else self.does
+        how = f'"{self.refusal}"' if self.refusal else self.how
+        return f"multiconv {does}{': ' * bool(how)}{how}."
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """Something that a framework does and a user would not expect.
+
+    Attributes
+    ----------
+    id : str
+        Several frameworks may have a quirk of the same name, each with a script of its own.
+    framework : str
+    version : str
+        The framework's, with which the outcome was measured.
+    title : str
+    kind : str
+        Such as ``"wrong shape"`` or ``"abort"``.
+    script : str
+        In the framework's own API.
+    expected, comes : str
+        What one would expect of the script, and what it does, in words.
+    outcome : str
+        What it prints; where an exception or a signal ends it, the last line says which.
+    multiconv : Instead
+    why, link : str
+        The cause and an issue of the framework's about this very thing, where they are known; else empty.
+    """
+
+    id: str
+    framework: str
+    version: str
+    title: str
+    kind: str
+    script: str
+    expected: str
+    comes: str
+    outcome: str
+    multiconv: Instead
+    why: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a script here.
+
+    Attributes
+    ----------
+    quirk : Quirk
+    version : str
+        The framework's.
+    outcome : str
+    stderr : str
+        The end of what the script wrote to its standard error.
+    """
+
+    quirk: Quirk
+    version: str
+    outcome: str
+    stderr: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether this is another outcome than the catalogue's."""
+        return self.outcome != self.quirk.outcome
+
+    def describe(self) -> str:
+        """What a maintainer has to know.
+
+        Examples
+        --------
+        >>> numpy = catalogue()[0]
+        >>> Found(numpy, "3.0.0", "raises ValueError").describe()
+        "quirk correlate-swaps-its-arguments of numpy changed: was '[8 5] [5 8]' with 2.4.6, is 'raises ValueError'
+        with 3.0.0: update the catalogue"
+        """
+        q = self.quirk
+        if not self.changed:
+            return f"quirk {q.id} of {q.framework} is as measured"
+        return (
+            f"quirk {q.id} of {q.framework} changed: was {q.outcome!r} with {q.version}, "
+            f"is {self.outcome!r} with {self.version}: update the catalogue"
+        )
+
+
+@cache
+def catalogue() -> tuple[Quirk, ...]:
+    """Every quirk, by framework.
+
+    Examples
+    --------
+    >>> catalogue()[0].title
+    'np.correlate swaps its arguments if the second is longer, and then the result comes backwards'
+    """
+    return tuple(quirk for framework in registry.ORDER for quirk in _read(framework))
+
+
+def select(ids: Sequence[str] = (), framework: str | None = None) -> list[Quirk]:
+    """The quirks of these names, all of them if none is given, of one framework or of all.
+
+    Raises
+    ------
+    ValueError
+        If there is no such quirk. The message has the names that are like it.
+
+    Examples
+    --------
+    >>> [quirk.framework for quirk in select(["int8-wraps"])]
+    ['numpy', 'torch', 'jax']
+    >>> select(["int8-warps"], "torch")
+    Traceback (most recent call last):
+    ValueError: torch has no quirk 'int8-warps': like it are int8-wraps
+    """
+    there = [q for q in catalogue() if framework in (None, q.framework)]
+    known = list(dict.fromkeys(q.id for q in there))
+    for wanted in ids:
+        if wanted not in known:
+            near = difflib.get_close_matches(wanted, known, n=3) or known
+            who = "no framework has a" if framework is None else f"{framework} has no"
+            raise ValueError(f"{who} quirk {wanted!r}: like it are {', '.join(near)}")
+    return [q for q in there if not ids or q.id in ids]
+
+
+def run(quirks: Iterable[Quirk], places: dict[str, registry.Place], progress: Progress = no_progress) -> list[Found]:
+    """Run the scripts of quirks, each in a process of its own, on a CPU.
+
+    Parameters
+    ----------
+    quirks : iterable of Quirk
+        In the catalogue's order.
+    places : dict
+        Where each of their frameworks is, as `multiconv.registry.locate` says.
+    progress : callable, optional
+
+    Returns
+    -------
+    list of Found
+        One for each quirk, in their order.
+
+    Raises
+    ------
+    BackendCrashed
+        If a framework can't even be imported.
+
+    Examples
+    --------
+    >>> quirks = select(framework="numpy")
+    >>> [found.changed for found in run(quirks, {"numpy": registry.locate("numpy")})]
+    [False, False, False, False, False]
+    """
+    by_framework = [(name, list(group)) for name, group in groupby(quirks, lambda q: q.framework)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(lambda item: list(_run(item[1], places[item[0]], progress)), by_framework)
+        return [found for framework in runs for found in framework]
+
+
+def locate(
+    quirks: Iterable[Quirk], name: str | None = None, *, optional: bool = True
+) -> tuple[dict[str, registry.Place], dict[str, str]]:
+    """Where the frameworks of quirks are, and why some are not.
+
+    Parameters
+    ----------
+    quirks : iterable of Quirk
+    name : str, optional
+        The only framework, as `multiconv.backend` takes it, such as ``"torch@2.5.1"``. It must be there.
+    optional : bool
+        Whether a framework may be missing if `name` is not given.
+
+    Returns
+    -------
+    places : dict
+        By framework, as `run` takes it.
+    missing : dict
+        Why a framework can't be had, by framework.
+
+    Raises
+    ------
+    BackendUnavailable
+        If a framework that must be there can't be had.
+
+    Examples
+    --------
+    >>> places, missing = locate(select(framework="numpy"))
+    >>> places["numpy"].here, missing
+    (True, {})
+    """
+    places, missing = {}, {}
+    for framework in dict.fromkeys(q.framework for q in quirks):
+        try:
+            places[framework] = registry.locate(name or framework)
+        except BackendUnavailable as error:
+            if name is not None or not optional:
+                raise
+            missing[framework] = str(error)
+    return places, missing
+
+
+def as_dict(quirks: Sequence[Quirk], found: Sequence[Found], missing: dict[str, str]) -> dict[str, Any]:
+    """For JSON: each quirk, and what came of it here, if it was run.
+
+    Examples
+    --------
+    >>> as_dict(select(framework="numpy"), [], {})["quirks"][0]["outcome"]
+    '[8 5] [5 8]'
+    """
+    came = {(f.quirk.framework, f.quirk.id): f for f in found}
+    rows = []
+    for q in quirks:
+        row = asdict(q)
+        here = came.get((q.framework, q.id))
+        if here is not None:
+            row["here"] = {
+                "version": here.version, "outcome": here.outcome, "changed": here.changed, "stderr": here.stderr
+            }  # fmt: skip
+        rows.append(row)
+    return {"schema": 1, "quirks": rows, "missing": missing}
+
+
+def as_markdown(quirks: Sequence[Quirk]) -> str:
+    """The catalogue as a page.
+
+    Examples
+    --------
+    >>> as_markdown(select(framework="numpy")).splitlines()[0]
+    '# Quirks of the frameworks'
+    """
+    versions = {q.framework: q.version for q in quirks}
+    lines = [
+        "# Quirks of the frameworks",
+        "",
+        "What the frameworks themselves do with a convolution that a user would not expect. Each script is in the",
+        "framework's own API and can go into a bug report as it is. `multiconv quirks --run` runs them again and says",
+        f"which have changed. Measured with {', '.join(f'{name} {version}' for name, version in versions.items())},",
+        "on a CPU with AVX-512. This page is written by `multiconv quirks --markdown`.",
+    ]
+    for name, group in groupby(quirks, lambda q: q.framework):
+        lines += ["", f"## {name}"]
+        for q in group:
+            lines += ["", f"### {q.title}", "", f"`{q.id}`, {q.kind}", "", "```python", q.script.rstrip(), "```", ""]
+            lines += [f"- Expected: {q.expected}", f"- What comes: {q.comes}", *[f"- Why: {q.why}"] * bool(q.why)]
+            lines += [*[f"- Upstream: <{q.link}>"] * bool(q.link), f"- {q.multiconv.describe()}"]
+            lines += ["", "```text", q.outcome, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _read(framework: str) -> Iterator[Quirk]:
+    text = files("multiconv.data").joinpath("quirks", f"{framework}.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    for name, quirk in data["quirks"].items():
+        instead = {key: _tuples(value) for key, value in quirk.pop("multiconv").items()}
+        outcome = quirk.pop("outcome").rstrip("\n")
+        yield Quirk(name, framework, data["version"], **quirk, outcome=outcome, multiconv=Instead(**instead))
+
+
+def _tuples(value: Any) -> Any:
+    """TOML has arrays, where multiconv has tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _run(quirks: Sequence[Quirk], place: registry.Place, progress: Progress) -> Iterator[Found]:
+    """Run the scripts of one framework, one after another."""
+    framework = quirks[0].framework
+    task = {
+        "modules": MODULES.get(framework, [framework]),
+        "scripts": {q.id: q.script for q in quirks},
+        "timeout": SCRIPT_TIMEOUT,
+    }
+    progress(framework, 0, len(quirks), "importing")
+    variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        as_file(files("multiconv.guest") / "run_scripts.py") as program,
+        Path(folder, "stderr").open("w+b") as stderr,
+        subprocess.Popen(
+            [place.python, "-I", "-X", "faulthandler", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**variables, **ON_CPU, "HOME": folder},
+            cwd=folder,
+        ) as runner,
+    ):
+        questions, answers = cast("IO[str]", runner.stdin), cast("IO[str]", runner.stdout)
+        try:
+            with questions:
+                json.dump(task, questions)
+            for number, (quirk, line) in enumerate(zip(quirks, answers), 1):
+                answer = json.loads(line)
+                progress(framework, number, len(quirks), quirk.id)
+                yield Found(quirk, place.version or "", answer["outcome"], answer["stderr"])
+        except BaseException:
+            runner.kill()
+            raise
+        if runner.wait():
+            stderr.seek(0)
+            end = stderr.read().decode(errors="replace").strip()[-SHOWN_STDERR:]
+            raise BackendCrashed(f"{framework} could not be asked in {place.python}; it wrote: {end}", stderr=end)

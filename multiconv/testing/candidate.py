@@ -1,0 +1,181 @@
+"""A stranger's function as a backend, so that it can be put to the same problems."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multiconv.core import memory
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import Geometry
+from multiconv.core.types import Array, Host, Operation
+from multiconv.workers.host import HostBackend
+from multiconv.workers.process import TIMEOUT, RemoteBackend, Worker, source_places
+
+DIRECTIONS = ("forward",)
+
+
+class Candidate(HostBackend):
+    """A function that should be a cross-correlation.
+
+    It is called as ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in /
+    groups, \\*kernel) and bias (C_out,) or None as NumPy arrays of one dtype, padding as one (before, after) pair an
+    axis, stride and dilation as one int an axis. It must return a NumPy array of that dtype and leave its arguments as
+    they are. Its result must be its own: no memory of an argument, and none that a later call writes to. Arguments may
+    be views, with any strides, unaligned or read-only. It is not asked about a batch of zero.
+
+    Parameters
+    ----------
+    function : callable or str
+        The function, or ``"package.module:function"``.
+    takes_views : bool
+        Whether it must take arguments that are not contiguous, aligned and writable. By default it may raise an
+        exception for them, and is then called with copies; what it must not do is to answer wrongly.
+
+    Raises
+    ------
+    ConvError
+        If it is neither.
+    ImportError, AttributeError
+        If there is no such module, or no such function in it.
+
+    Examples
+    --------
+    >>> def wrong(x, w, bias, *, stride, padding, dilation, groups):
+    ...     return np.zeros((1, 1, 2), x.dtype)
+    >>> Candidate(wrong).cross_correlate(np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+    array([[[0., 0.]]])
+    """
+
+    dtypes = ("float16", "bfloat16", "float32", "float64")
+    multiplies_zeros = True  # as one does that dilates the kernel with zeros
+
+    def __init__(self, function: Callable[..., Any] | str, *, takes_views: bool = False) -> None:
+        super().__init__()
+        self.function = load(function) if isinstance(function, str) else function
+        if not callable(self.function):
+            raise ConvError(f"a candidate must be a function, not {function!r}")
+        self.name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
+        self.takes_views = takes_views
+        self._last: tuple[Host, bytes] | None = None
+
+    @property
+    def version(self) -> str:
+        """The version that the function's package states, or a dash."""
+        package = str(getattr(self.function, "__module__", "")).partition(".")[0]
+        return str(getattr(sys.modules.get(package), "__version__", "-"))
+
+    def pads_natively(self, g: Geometry) -> bool:
+        """Whatever it be."""
+        return True
+
+    def devices(self) -> list[str]:
+        """None that could be known."""
+        return []
+
+    def native_cross_correlate(self, g: Geometry) -> Operation:
+        """The function, watched."""
+        options = {"stride": g.stride, "padding": g.pads, "dilation": g.dilation, "groups": g.groups}
+
+        def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            given = [None if a is None else memory.copied(a) for a in (x, w, bias)]
+            try:
+                y = self.function(*given, **options)
+            except Exception:
+                if self.takes_views or all(a is None or memory.is_plain(a) for a in given):
+                    raise
+                given = [None if a is None else np.array(a, order="C") for a in (x, w, bias)]
+                y = self.function(*given, **options)
+            if not isinstance(y, np.ndarray):
+                raise TypeError(f"it returned {_named(type(y))}, not a NumPy array")
+            self._watch(dict(zip(("x", "w", "bias"), zip((x, w, bias), given))), y)
+            return y
+
+        return cross_correlate
+
+    def _watch(self, arguments: dict[str, tuple[Host | None, Host | None]], y: Host) -> None:
+        """Refuse a result that is not its own, and a function that changes what is not.
+
+        Raises
+        ------
+        ValueError
+        """
+        last, self._last = self._last, (y, y.tobytes())
+        for name, (before, given) in arguments.items():
+            if before is None or given is None:
+                continue
+            if before.tobytes() != given.tobytes():
+                raise ValueError(f"it changed its argument {name}")
+            if np.may_share_memory(y, given):
+                raise ValueError(f"its result shares memory with its argument {name}")
+        if last is not None and last[0].tobytes() != last[1]:
+            raise ValueError("it changed the result of an earlier call: the two share memory")
+
+
+def load(target: str) -> Callable[..., Any]:
+    """The function that ``"package.module:function"`` names.
+
+    Raises
+    ------
+    ConvError
+        If it has not that form.
+    ImportError, AttributeError
+        If there is no such module, or no such function in it.
+
+    Examples
+    --------
+    >>> load("math:sqrt")(4)
+    2.0
+    """
+    module, _, attribute = target.partition(":")
+    if not (module and attribute):
+        raise ConvError(f"a candidate is named as package.module:function, not as {target!r}")
+    found: Callable[..., Any] = attrgetter(attribute)(importlib.import_module(module))
+    return found
+
+
+def in_worker(target: str, timeout: float = TIMEOUT, environment: dict[str, str] | None = None) -> RemoteBackend:
+    """A candidate in a process of its own, where it may crash or hang.
+
+    It is imported as a Python started here would: from the working directory, then from this process's own search path;
+    the environment variables are this process's.
+
+    Parameters
+    ----------
+    target : str
+        ``"package.module:function"``.
+    timeout : float
+        Seconds that an answer may take.
+    environment : dict, optional
+        Environment variables to set there.
+
+    Raises
+    ------
+    BackendUnavailable
+        If it can't be imported.
+
+    Examples
+    --------
+    >>> sqrt = in_worker("math:sqrt")
+    >>> sqrt.name
+    'math:sqrt'
+    >>> sqrt.close()
+    """
+    entry_point = f"{__name__}:{Candidate.__name__}"
+    search_path = [os.getcwd(), *(p for p in sys.path if p)]
+    worker = Worker(
+        target, entry_point, source_places(entry_point), Path(sys.executable), timeout, environment,
+        arguments=[target], search_path=search_path,
+    )  # fmt: skip
+    return RemoteBackend(worker)
+
+
+def _named(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,182 @@
+"""For other people's tests: problems to draw, and an assertion that a function is a cross-correlation.
+
+`specs`, `problems` and `draw_problems` are Hypothesis strategies and draws; `assert_conforms` runs a function on drawn
+problems and on the layers of well-known networks, and judges the answers by the exact oracle and by what rounding
+allows, so that no tolerance has to be chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from multiconv.core.errors import ConvError
+from multiconv.core.memory import ARRANGEMENTS
+from multiconv.core.spec import ConvSpec
+from multiconv.oracle.fast_bounds import ALGORITHMS
+from multiconv.oracle.problem import Problem, first_fault
+from multiconv.oracle.values import ALL_VALUES, values_for
+from multiconv.testing.candidate import Candidate
+from multiconv.testing.coverage import CHANNELS_FIRST, FACTORS, NON_EMPTY_BATCHES
+from multiconv.testing.fixed_options import settled, some_of
+from multiconv.testing.network_layers import layer_problems
+from multiconv.testing.shrinking import Answered, Finding, reduced
+from multiconv.testing.strategies import (
+    DTYPES,
+    draw_problems,
+    identity,
+)
+
+EXAMPLES = 400
+SHRINK_SECONDS = 30.0
+SHOWN_VALUES = 64
+SETTINGS = ("examples", "seed", "dtypes", "values", "arrangements", "networks", "algorithm")
+
+
+def assert_conforms(
+    function: Callable[..., Any],
+    *,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+    dtypes: Sequence[str] = DTYPES,
+    values: Sequence[str] | None = None,
+    arrangements: Sequence[str] | None = None,
+    networks: bool = True,
+    algorithm: str = "direct",
+    **fixed: Any,
+) -> None:
+    """Assert that a function is a cross-correlation, exactly where it can be and within rounding elsewhere.
+
+    Parameters
+    ----------
+    function : callable
+        ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in / groups,
+        \\*kernel) and bias (C_out,) or None are NumPy arrays of one dtype; padding is one (before, after) pair an axis,
+        stride and dilation one int an axis. It must return a NumPy array of that dtype, in memory of its own.
+    examples : int
+        Number of problems to draw.
+    seed : int
+        Random seed.
+    dtypes : sequence of str
+        Of ``"float16"``, ``"bfloat16"``, ``"float32"`` and ``"float64"``.
+    values : sequence of str, optional
+        Kinds of values, as in `multiconv.oracle.values.seeded`; by default all, or, for an algorithm that is not
+        direct, all but ``"largest"`` and ``"nonfinite"``.
+    arrangements : sequence of str, optional
+        How arrays may lie in memory: names of `multiconv.core.memory.ARRANGEMENTS`. By default all, and the function
+        may raise an exception for what is not contiguous; what is named here it must take.
+    networks : bool
+        Whether to ask the layers of well-known networks too, on smaller images, where they have all that is fixed.
+    algorithm : str
+        ``"direct"`` for a function that sums the products of the definition; ``"fft"`` or ``"winograd"`` for one that
+        may not, whose errors are small only against the largest elements (`multiconv.core.bounds.normwise`).
+    **fixed
+        What a function takes for granted, as a layer does, and which is therefore not drawn: ``stride``, ``padding``,
+        ``dilation``, ``groups``, ``kernel`` or ``size``, as one number or one an axis; ``batch``, ``in_channels`` or
+        ``out_channels``; ``ndim``, the number of spatial axes; ``bias``, whether there is one. ``padding="same"`` gives
+        the pairs that it comes to.
+
+    Raises
+    ------
+    AssertionError
+        If an answer is wrong, changes from call to call or has lost precision. The message has the smallest problem
+        found, as Python text, and what is wrong.
+    ConvError
+        If an option does not exist or has no such value.
+
+    Examples
+    --------
+    >>> import multiconv as mc
+    >>> assert_conforms(mc.backend("numpy").cross_correlate)
+    >>> def flipped(x, w, bias, **options):
+    ...     return mc.backend("numpy").convolve(x, w, bias, **options)
+    >>> assert_conforms(flipped, padding="same", ndim=2)
+    Traceback (most recent call last):
+    AssertionError: flipped is no cross-correlation. The smallest problem found that shows it:
+    ...
+    >>> assert_conforms(flipped, strides=2)
+    Traceback (most recent call last):
+    multiconv.ConvError: there is no option 'strides' (did you mean 'stride'?). Say what ...
+    """
+    fixed = settled(fixed, others=SETTINGS)
+    if fixed.get("layout") is not None and ConvSpec(layout=fixed["layout"]).channels_last:
+        raise ConvError(
+            f"the function gets its input channels first, so layout={fixed['layout']!r} can't be asked: "
+            "let it transpose its input and its result, and leave layout out"
+        )
+    if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
+        raise ConvError(
+            f"examples must be an int of at least 1, not {examples!r}: with none, nothing would be asserted"
+        )
+    dtypes = some_of("dtypes", dtypes, FACTORS["dtype"])
+    candidate = Candidate(function, takes_views=arrangements is not None)
+    arrangements = some_of("arrangements", arrangements or tuple(ARRANGEMENTS), tuple(ARRANGEMENTS))
+    some_of("algorithm", (algorithm,), ALGORITHMS)
+    values = some_of("values", values_for(algorithm) if values is None else values, ALL_VALUES)
+
+    def ask(problem: Problem) -> Answered:
+        return first_fault(problem, candidate, "forward", algorithm)
+
+    asked = draw_problems(
+        examples, seed, dtypes, values=values, fixed=fixed, arrangements=arrangements,
+        layouts=CHANNELS_FIRST, batches=NON_EMPTY_BATCHES,
+    )  # fmt: skip
+    if not fixed and "integers" in values:
+        asked.append(identity(dtypes[0]))
+    if networks:
+        asked += layer_problems(dtypes[0], values, seed, fixed)
+    for problem in asked:
+        answered = ask(problem)
+        if answered[1].fault is not None:
+            break
+    else:
+        return
+    found = reduced(problem, answered, ask, seed=seed, seconds=SHRINK_SECONDS, fixed=fixed, values=values)
+    cause = found.answer if isinstance(found.answer, Exception) else None
+    raise AssertionError(_words(candidate.name, found)) from cause
+
+
+def _words(name: str, found: Finding) -> str:
+    """The problem as Python text, channels first, the answer, and what is right."""
+    problem, answer = found.problem, found.answer
+    g = problem.geometry
+    right = problem.expectations(["forward"])["forward"].value
+    called = f"{name}(x, w, bias, stride={g.stride}, padding={g.pads}, dilation={g.dilation}, groups={g.groups})"
+    gives = "raises" if isinstance(answer, Exception) else f"gives {_shown(answer)}"
+    arranged = ARRANGEMENTS[problem.arrangement]
+    views = [f"    {a} = {arranged.format(a)}" for a in ("x", "w") if problem.arrangement != "contiguous"]
+    says = "loses precision" if found.judgement.imprecise else "is no cross-correlation"
+    with np.errstate(over="ignore"):
+        rounded = right.astype(problem.dtype)
+    return "\n".join(
+        [
+            f"{name} {says}. The smallest problem found that shows it:",
+            *(["    import ml_dtypes"] if problem.dtype == "bfloat16" else []),
+            f"    x = {_shown(problem.x)}",
+            f"    w = {_shown(problem.w)}",
+            f"    bias = {None if problem.bias is None else _shown(problem.bias)}",
+            *views,
+            f"    {called}",
+            f"{gives}",
+            f"but right is {_shown(rounded)}",
+            found.fault,
+        ]
+    )
+
+
+def _shown(array: Any) -> str:
+    """The array as Python text, if it is small."""
+    array = np.asarray(array)
+    if array.size > SHOWN_VALUES:
+        return f"an array of shape {array.shape}, {array.dtype.name}"
+    if not array.size:
+        return f"np.zeros({array.shape}, {_dtype(array)})"
+    values = np.array2string(array, separator=", ", floatmode="unique", max_line_width=10**6).replace("\n", "")
+    values = values.replace("nan", "np.nan").replace("inf", "np.inf")
+    return f"np.array({values}, {_dtype(array)})"
+
+
+def _dtype(array: Any) -> str:
+    return "ml_dtypes.bfloat16" if array.dtype.name == "bfloat16" else repr(array.dtype.name)

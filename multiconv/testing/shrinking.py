@@ -1,0 +1,288 @@
+"""The smallest problem that still fails, and whether it always does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import seed as hypothesis_seed
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+from hypothesis.extra import numpy as hnp
+
+from multiconv.core.errors import ConvError
+from multiconv.core.spec import ConvSpec
+from multiconv.core.types import Host
+from multiconv.oracle.judgement import Judgement
+from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import ALL_VALUES, EXTREME, largest_integer
+from multiconv.testing.coverage import NOTHING
+from multiconv.testing.strategies import with_values
+
+TRIES = 300
+"""How many problems to try before shrinking."""
+REPEATS = 20
+"""How often a problem that fails is asked again, to see whether it always does."""
+FEW_VALUES = 64
+"""The most elements of an array that is shrunk element by element."""
+
+
+@st.composite
+def no_larger(
+    draw: st.DrawFn, problem: Problem, fixed: Mapping[str, Any] = NOTHING, values: Sequence[str] = ALL_VALUES
+) -> Problem:
+    """Problems like this one in kind, none larger in anything, and with the same options where they are fixed.
+
+    Each number is small, half of the problem's or the problem's own, so that what makes it fail is likely to be kept.
+    """
+    g, spec = problem.geometry, problem.spec
+    own: dict[str, Any] = {"kernel": g.kernel, "stride": g.stride, "dilation": g.dilation, "size": g.size}
+    groups_fixed = "groups" in fixed or {"in_channels", "out_channels"} & set(fixed)
+
+    def some(most: int, least: int = 1, what: str = "") -> int:
+        if what in fixed:
+            return most
+        return draw(st.sampled_from(sorted(n for n in {least, 1, 2, 3, most // 2, most} if least <= n <= most)))
+
+    def along_axes(what: str) -> tuple[int, ...]:
+        return own[what] if what in fixed else tuple(some(n) for n in own[what])
+
+    kernel, stride, dilation, size = (along_axes(what) for what in ("kernel", "stride", "dilation", "size"))
+    pairs = tuple((some(before, 0), some(after, 0)) for before, after in g.pads)
+    padding = spec.padding if "padding" in fixed else draw(st.sampled_from([0, pairs, spec.padding]))
+    groups = g.groups if groups_fixed else draw(st.sampled_from(sorted({1, min(2, g.groups), g.groups})))
+    in_group = some(g.in_channels // g.groups, what="in_channels")
+    out_group = some(g.out_channels // g.groups, what="out_channels")
+    batch = some(g.batch, min(1, g.batch), "batch")
+    layout = spec.layout if "layout" in fixed else draw(st.sampled_from([None, spec.layout]))
+    channels = in_group * groups
+    try:
+        smaller = ConvSpec(stride, padding, dilation, groups, layout)
+        x_shape = (batch, *size, channels) if smaller.channels_last else (batch, channels, *size)
+        geometry = smaller.resolve(x_shape, (out_group * groups, in_group, *kernel))
+        smaller.resolve_transpose(geometry.y_shape, geometry.w_shape)
+    except ConvError:
+        assume(False)
+    bias = problem.bias is not None and ("bias" in fixed or draw(st.booleans()))
+    return with_values(
+        "drawn",
+        smaller,
+        geometry,
+        problem.dtype,
+        bias=bias,
+        values=draw(st.sampled_from(_kinds(problem, values))),
+        seed=draw(st.integers(0, 99)),
+        arrangement=draw(st.sampled_from(["contiguous", problem.arrangement])),
+    )
+
+
+def _kinds(problem: Problem, values: Sequence[str]) -> list[str]:
+    """The kinds of values to shrink to, integers first, as they are easier to read."""
+    if problem.integers:
+        return ["integers"] if "integers" in values else [problem.values]
+    if problem.values in EXTREME:
+        return [problem.values]
+    return [kind for kind in ALL_VALUES if kind in values and kind not in EXTREME]
+
+
+@st.composite
+def simpler_values(draw: st.DrawFn, problem: Problem) -> Problem:
+    """The same problem with small integers, each drawn on its own, so that they shrink on their own; most are 0."""
+    largest = largest_integer(problem.dtype)
+
+    def array(like: Host) -> Host:
+        elements = st.integers(-largest, largest)
+        drawn: Host = draw(hnp.arrays(np.int8, like.shape, elements=elements, fill=st.just(0)))
+        return drawn.astype(like.dtype)
+
+    x, w, dy = array(problem.x), array(problem.w), array(problem.dy)
+    bias, x_bias = (None if b is None else array(b) for b in (problem.bias, problem.x_bias))
+    return Problem("drawn", problem.spec, x, w, dy, bias, x_bias, "integers", arrangement=problem.arrangement)
+
+
+Answered = tuple[Any, Judgement]
+"""An answer, or the exception that came instead, and the judgement on it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A fault, with the smallest problem that shows it.
+
+    Attributes
+    ----------
+    problem : Problem
+        The smallest found; where an answer changes from call to call, the one in which the fault was first seen.
+    answer : array or Exception
+    judgement : Judgement
+    wrong, repeats : int
+        How often the answer was wrong, and how often the problem was asked again.
+    """
+
+    problem: Problem
+    answer: Any
+    judgement: Judgement
+    wrong: int
+    repeats: int
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, in words, and how often where it is not always."""
+        if self.wrong == self.repeats:
+            return str(self.judgement.fault)
+        return (
+            f"{self.judgement.fault}; wrong in {self.wrong} of {self.repeats} repeats: "
+            "the answer changes from call to call"
+        )
+
+
+def reduced(
+    problem: Problem,
+    first: Answered,
+    ask: Callable[[Problem], Answered],
+    *,
+    seed: int,
+    seconds: float,
+    fixed: Mapping[str, Any] = NOTHING,
+    values: Sequence[str] = ALL_VALUES,
+) -> Finding:
+    """Reduce a problem that fails to the smallest that fails in the same way, and ask it again a few times.
+
+    Parameters
+    ----------
+    problem : Problem
+    first : tuple
+        Its answer and judgement, as first seen.
+    ask : callable
+        Puts a problem and returns the answer and the judgement on it.
+    seed : int
+    seconds : float
+        How long to go on.
+    fixed, values
+        As in `smallest`.
+
+    Returns
+    -------
+    Finding
+    """
+    until = time.monotonic() + seconds
+    symptom = first[1].symptom
+
+    def fails(candidate: Problem) -> bool:
+        return ask(candidate)[1].symptom == symptom
+
+    def out_of_time() -> bool:
+        return time.monotonic() > until
+
+    small = smallest(problem, fails, tries=TRIES, seed=seed, enough=out_of_time, fixed=fixed, values=values)
+    found = _repeated(small, first if small is problem else None, ask, symptom, out_of_time)
+    if found.wrong == found.repeats or small is problem:
+        return found
+    return _repeated(problem, first, ask, symptom, out_of_time)
+
+
+def _repeated(
+    problem: Problem,
+    first: Answered | None,
+    ask: Callable[[Problem], Answered],
+    symptom: str | None,
+    out_of_time: Callable[[], bool],
+) -> Finding:
+    """Ask a problem again; the answer is the first that is wrong, or the one that was first seen."""
+    wrong = repeats = 0
+    while repeats < REPEATS and not (repeats and out_of_time()):
+        answer, judgement = ask(problem)
+        repeats += 1
+        if judgement.symptom == symptom:
+            wrong += 1
+            first = first or (answer, judgement)
+    answer, judgement = first or (answer, judgement)
+    return Finding(problem, answer, judgement, wrong, repeats)
+
+
+def smallest(
+    problem: Problem,
+    fails: Callable[[Problem], bool],
+    *,
+    tries: int,
+    seed: int,
+    enough: Callable[[], bool],
+    fixed: Mapping[str, Any] = NOTHING,
+    values: Sequence[str] = ALL_VALUES,
+) -> Problem:
+    """The smallest problem no larger than this one that Hypothesis finds to fail too: first in shape, then in values.
+
+    Parameters
+    ----------
+    problem : Problem
+        One that fails.
+    fails : callable
+        Whether a problem fails.
+    tries : int
+        How many problems to try before shrinking.
+    seed : int
+    enough : callable
+        Asked before each try whether to stop with what there is.
+    fixed : mapping
+        What must stay, as in `multiconv.testing.strategies.draw_problems`.
+    values : sequence of str
+        The kinds of values that there may be.
+
+    Returns
+    -------
+    Problem
+    """
+    found = _simplest(no_larger(problem, fixed, values), problem, fails, tries, seed, enough)
+    if found.integers and "integers" in values and max(found.x.size, found.w.size, found.dy.size) <= FEW_VALUES:
+        found = _simplest(simpler_values(found), found, fails, tries, seed, enough)
+    return found
+
+
+def _simplest(
+    strategy: st.SearchStrategy[Problem],
+    found: Problem,
+    fails: Callable[[Problem], bool],
+    tries: int,
+    seed: int,
+    enough: Callable[[], bool],
+) -> Problem:
+    """What Hypothesis shrinks a failure to, or the simplest on its way there."""
+
+    class Enough(Exception):
+        """Time is up."""
+
+    @hypothesis_seed(seed)
+    @settings(
+        max_examples=tries,
+        phases=[Phase.generate, Phase.shrink],
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def search(candidate: Problem) -> None:
+        nonlocal found
+        if enough():
+            raise Enough
+        if fails(candidate):
+            if _cost(candidate) <= _cost(found):
+                found = candidate
+            raise AssertionError
+
+    with suppress(AssertionError, Enough, Flaky):  # an answer may change from call to call
+        search()
+    return found
+
+
+def _cost(problem: Problem) -> tuple[int, float]:
+    """How much there is to read in a problem: its elements, then its values."""
+    arrays = [a for a in (problem.x, problem.w, problem.dy, problem.bias) if a is not None]
+    sizes = [np.abs(np.nan_to_num(a.astype(np.float64), nan=np.inf)) for a in arrays]
+    with np.errstate(over="ignore"):
+        return sum(a.size for a in arrays), float(sum(a.sum() for a in sizes))

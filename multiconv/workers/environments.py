@@ -1,0 +1,601 @@
+"""Making and naming the Pythons in which a backend runs that can't be imported here.
+
+An environment is a venv in `home`, made by ``multiconv env create mxnet``, or ``torch@2.5.1`` for a version other than
+the default one. pip reads its usual configuration and ``PIP_*`` variables, so that mirrors and certificates work as
+always. Three variables are multiconv's own:
+
+- ``MULTICONV_HOME``: where the environments live;
+- ``MULTICONV_BASE_PYTHON``: the Python to make them from, if the one that multiconv would find is not it;
+- ``MULTICONV_<BACKEND>_PYTHON``: an existing Python in which a backend runs, in place of an environment made here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from multiconv.core.errors import BackendUnavailable
+
+MARKER = "multiconv.json"
+TAIL = 15
+IMPORT_TIMEOUT = 300.0
+PROBE_TIMEOUT = 60.0
+# --no-user, as a configured --user is an error in a venv.
+PIP_INSTALL = ("-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-user")
+# What would let this Python's packages, or its standard library, into another one.
+LEAKS = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
+
+# Both become the name of a directory, and the version an argument of pip's: nothing odd, nothing long.
+PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
+VERSION = re.compile(
+    r"(?=.{1,40}\Z)[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?"
+)
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an environment for a backend is made of.
+
+    Attributes
+    ----------
+    module : str
+        What the backend imports.
+    version : str
+        The framework's, where none is asked for.
+    requirements : callable
+        From a version to the list of what pip shall install.
+    pythons : tuple of str
+        The minor versions of Python that will do, the best first.
+    distributions : tuple of str
+        The names under which pip knows the framework, in any of its builds.
+
+    Examples
+    --------
+    >>> RECIPES["mxnet"].requirements("1.9.1")
+    ['mxnet==1.9.1', 'numpy==1.23.5']
+    """
+
+    module: str
+    version: str
+    requirements: Callable[[str], list[str]]
+    pythons: tuple[str, ...]
+    distributions: tuple[str, ...]
+
+
+def _torch(version: str) -> list[str]:
+    # Before 2.3 torch was built against NumPy 1, and can't read the arrays of NumPy 2.
+    old = [int(n) for n in re.findall("[0-9]+", version)[:2]] < [2, 3]
+    return [f"torch=={version}", "numpy<2" if old else "numpy", "ml_dtypes"]
+
+
+def _jax(version: str) -> list[str]:
+    return [f"jax=={version}", f"jaxlib=={version}", "flax"]
+
+
+def _tensorflow(version: str) -> list[str]:
+    # tensorflow-cpu has wheels for no other machine, and imports requests without asking for it.
+    cpu = (sys.platform, platform.machine()) == ("linux", "x86_64")
+    return [f"tensorflow-cpu=={version}" if cpu else f"tensorflow=={version}", "requests"]
+
+
+RECENT = ("3.11", "3.12", "3.13", "3.10")
+RECIPES: dict[str, Recipe] = {
+    "numpy": Recipe("numpy", "2.4.6", lambda version: [f"numpy=={version}"], RECENT, ("numpy",)),
+    "torch": Recipe("torch", "2.13.0", _torch, RECENT, ("torch",)),
+    "jax": Recipe("jax", "0.10.2", _jax, RECENT, ("jax",)),
+    "tensorflow": Recipe("tensorflow", "2.21.0", _tensorflow, RECENT, ("tensorflow-cpu", "tensorflow")),
+    "mxnet": Recipe(
+        "mxnet",
+        "1.9.1",
+        lambda version: [f"mxnet=={version}", "numpy==1.23.5"],
+        ("3.11", "3.10"),
+        ("mxnet", "mxnet-cu112", "mxnet-cu110", "mxnet-cu102", "mxnet-cu101"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A finished environment.
+
+    Attributes
+    ----------
+    label : str
+        What it was asked for as, and the name of its directory: ``"mxnet"`` or ``"torch@2.5.1"``.
+    backend : str
+    version : str
+        The framework's, as installed.
+    python, path : Path
+        Its interpreter and its directory.
+    """
+
+    label: str
+    backend: str
+    version: str
+    python: Path
+    path: Path
+
+    def size(self) -> int:
+        """The bytes that it takes on disk; a walk over all its files.
+
+        Examples
+        --------
+        >>> create("mxnet").size() / 2**20  # doctest: +SKIP
+        295.2
+        """
+        # POSIX counts blocks of 512 bytes, whatever the file system's own.
+        return sum(file.lstat().st_blocks * 512 for file in self.path.rglob("*"))
+
+
+def ignore(message: str) -> None:
+    """Say nothing.
+
+    Examples
+    --------
+    >>> ignore("installing mxnet==1.9.1")
+    """
+
+
+# ---- Which there are
+
+
+def home() -> Path:
+    """Where multiconv keeps what it makes: ``$MULTICONV_HOME``, else the user's data directory.
+
+    Examples
+    --------
+    >>> home()  # doctest: +SKIP
+    PosixPath('/home/ada/.local/share/multiconv')
+    """
+    named = os.environ.get("MULTICONV_HOME")
+    return Path(named).expanduser().absolute() if named else platformdirs.user_data_path("multiconv")
+
+
+def find(name: str) -> Environment | None:
+    """A finished environment, or None. Reads one small file.
+
+    Parameters
+    ----------
+    name : str
+        ``"mxnet"``, or ``"torch@2.5.1"``.
+
+    Raises
+    ------
+    BackendUnavailable
+        If that is no name of an environment.
+
+    Examples
+    --------
+    >>> find("torch@0.0.1") is None
+    True
+    """
+    _parse(name)
+    return _read(_directory(name))
+
+
+def listing() -> list[Environment]:
+    """All finished environments, by name.
+
+    Examples
+    --------
+    >>> [environment.label for environment in listing()]  # doctest: +SKIP
+    ['mxnet', 'torch@2.5.1']
+    """
+    found = (_read(marker.parent) for marker in sorted(_root().glob(f"*/{MARKER}")))
+    return [environment for environment in found if environment is not None]
+
+
+def override(backend: str) -> Path | None:
+    """The Python that ``MULTICONV_<BACKEND>_PYTHON`` names, or None.
+
+    Raises
+    ------
+    BackendUnavailable
+        If the variable is set, but not to a file that can be executed.
+
+    Examples
+    --------
+    >>> override("caffe") is None
+    True
+    """
+    variable = _variable(backend)
+    named = os.environ.get(variable)
+    if not named:
+        return None
+    # Not resolved: a venv's python is a symlink, and its target knows nothing of the venv.
+    python = Path(named).expanduser().absolute()
+    if not (python.is_file() and os.access(python, os.X_OK)):
+        what = "does not exist" if not python.exists() else "is not an executable file"
+        raise BackendUnavailable(
+            f"{variable} is {named!r}, which {what}: set it to a Python that has {backend}, such as ~/env/bin/python, "
+            f"or unset it"
+        )
+    return python
+
+
+# ---- Making and removing them
+
+
+def create(name: str, *, progress: Announce = ignore) -> Environment:
+    """Make an environment, unless it is there already.
+
+    Of two processes that ask for the same one, the second waits for the first. If it fails or is interrupted, nothing
+    is left of it.
+
+    Parameters
+    ----------
+    name : str
+        ``"mxnet"``, or ``"torch@2.5.1"``.
+    progress : callable, optional
+        Told, in words, what is being done.
+
+    Returns
+    -------
+    Environment
+
+    Raises
+    ------
+    BackendUnavailable
+        If multiconv can't make it. The message has the end of what pip said, and what to try.
+
+    Examples
+    --------
+    >>> create("mxnet", progress=print).version  # doctest: +SKIP
+    making an environment in /home/ada/.local/share/multiconv/environments/mxnet with /usr/bin/python3.11
+    installing mxnet==1.9.1 numpy==1.23.5
+    importing mxnet
+    '1.9.1'
+    >>> create("torch@latest")
+    Traceback (most recent call last):
+    multiconv.BackendUnavailable: 'torch@latest' names no environment: the @ wants a version, as in torch@2.13.0
+    """
+    backend, asked = _parse(name)
+    if backend not in RECIPES:
+        raise BackendUnavailable(f"multiconv can't make an environment for {backend!r}, only for {', '.join(RECIPES)}")
+    found = find(name)
+    if found is not None:
+        return found
+    try:
+        with _locked(name, progress) as lock:
+            # Whoever held the lock until now may have made it.
+            return find(name) or _make(name, backend, asked or RECIPES[backend].version, lock, progress)
+    except OSError as error:
+        raise BackendUnavailable(
+            f"the environment {name} can't be made in {_root()}: {error}; "
+            f"MULTICONV_HOME can name another directory for environments"
+        ) from error
+
+
+def remove(name: str, *, progress: Announce = ignore) -> Path:
+    """Remove an environment, finished or not.
+
+    Parameters
+    ----------
+    name : str
+        ``"mxnet"``, or ``"torch@2.5.1"``.
+    progress : callable, optional
+        Told, in words, what is being done.
+
+    Returns
+    -------
+    Path
+        The directory that is no more.
+
+    Raises
+    ------
+    BackendUnavailable
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> remove("torch@2.5.1")  # doctest: +SKIP
+    PosixPath('/home/ada/.local/share/multiconv/environments/torch@2.5.1')
+    """
+    _parse(name)
+    path = _directory(name)
+    if not path.is_dir():
+        made = ", ".join(environment.label for environment in listing()) or "none"
+        raise BackendUnavailable(f"there is no environment {name} to remove in {_root()}; finished are: {made}")
+    with _locked(name, progress):
+        _delete(path)
+    return path
+
+
+def interpreters(minors: Sequence[str]) -> Iterator[Path]:
+    """The Pythons on this machine that an environment can be made from, the best first.
+
+    In this order: ``$MULTICONV_BASE_PYTHON``, and no other if it is set; the running one; then, minor version by minor
+    version, those on PATH, of pyenv, of uv, and in the usual directories. Each was run and is what it says.
+
+    Parameters
+    ----------
+    minors : sequence of str
+        The minor versions that will do, the best first, such as ``("3.11", "3.10")``.
+
+    Raises
+    ------
+    BackendUnavailable
+        If ``$MULTICONV_BASE_PYTHON`` is set, but won't do.
+
+    Examples
+    --------
+    >>> next(interpreters(["3.11"]))  # doctest: +SKIP
+    PosixPath('/usr/bin/python3.11')
+    """
+    named = os.environ.get("MULTICONV_BASE_PYTHON")
+    if named:
+        python = Path(shutil.which(Path(named).expanduser()) or named)
+        unfit = _unfit(python, minors)
+        if unfit is not None:
+            raise BackendUnavailable(
+                f"MULTICONV_BASE_PYTHON is {named!r}, which {unfit}: "
+                f"set it to a Python {' or '.join(minors)}, or unset it"
+            )
+        yield python
+        return
+    yield from (python for python in _candidates(minors) if _unfit(python, minors) is None)
+
+
+# ---- Names and places
+
+
+def _parse(name: str) -> tuple[str, str | None]:
+    """The backend and the version that a name asks for."""
+    backend, at, version = name.partition("@")
+    if not PLAIN.fullmatch(backend):
+        raise BackendUnavailable(f"{name!r} names no environment; such as mxnet and torch@2.5.1 do")
+    if at and not VERSION.fullmatch(version):
+        example = RECIPES[backend].version if backend in RECIPES else "1.2.3"
+        raise BackendUnavailable(f"{name!r} names no environment: the @ wants a version, as in {backend}@{example}")
+    return backend, version or None
+
+
+def _root() -> Path:
+    return home() / "environments"
+
+
+def _directory(name: str) -> Path:
+    return _root() / name
+
+
+def _variable(backend: str) -> str:
+    return f"MULTICONV_{backend.upper().replace('-', '_')}_PYTHON"
+
+
+def _read(path: Path) -> Environment | None:
+    """The environment in a directory, if it was finished and the Python that it was made from is still there."""
+    try:
+        marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        environment = Environment(path.name, marker["backend"], marker["version"], path / "bin" / "python", path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return environment if environment.python.exists() else None
+
+
+def _mark(environment: Environment, requirements: list[str]) -> None:
+    """Say that it is finished, at one stroke."""
+    (site,) = _site_packages(environment.path)
+    marker = {
+        "backend": environment.backend,
+        "version": environment.version,
+        "requirements": requirements,
+        "python": site.parent.name.removeprefix("python"),
+    }
+    draft = environment.path / f"{MARKER}.draft"
+    draft.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    draft.replace(environment.path / MARKER)
+
+
+def _delete(path: Path) -> None:
+    # The marker first, so that one half removed counts as unfinished.
+    (path / MARKER).unlink(missing_ok=True)
+    if path.exists():
+        shutil.rmtree(path)
+
+
+@contextmanager
+def _locked(name: str, progress: Announce) -> Iterator[int]:
+    """Hold the lock on a name, and give its file descriptor."""
+    _root().mkdir(parents=True, exist_ok=True)
+    with (_root() / f".{name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting for another process that is at work on {name}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+# ---- The steps
+
+
+def _make(name: str, backend: str, version: str, lock: int, progress: Announce) -> Environment:
+    recipe = RECIPES[backend]
+    base = next(interpreters(recipe.pythons), None)
+    if base is None:
+        raise BackendUnavailable(_none_found(backend, recipe.pythons))
+    path = _directory(name)
+    python = path / "bin" / "python"
+    requirements = recipe.requirements(version)
+    other_pythons = f"another Python ({', '.join(recipe.pythons)}) in MULTICONV_BASE_PYTHON"
+    _delete(path)
+    try:
+        progress(f"making an environment in {path} with {base}")
+        _step(
+            [base, "-I", "-m", "venv", path],
+            lock,
+            f"{base} could make no environment for {name} in {path}. Try {other_pythons}",
+        )
+        if requirements:
+            progress(f"installing {' '.join(requirements)}")
+            _step(
+                [python, *PIP_INSTALL, *requirements],
+                lock,
+                f"pip could not install {' '.join(requirements)} for {name}. If the network failed, try again, or "
+                f"PIP_INDEX_URL for a mirror; else another version, or {other_pythons}",
+            )
+        progress(f"importing {recipe.module}")
+        _step(
+            [python, "-I", "-c", f"import {recipe.module}"],
+            lock,
+            f"{recipe.module} can't be imported where {' '.join(requirements)} was installed for {name}. "
+            f"Try another version, {other_pythons}, or a Python of your own in {_variable(backend)}",
+            timeout=IMPORT_TIMEOUT,
+        )
+        environment = Environment(name, backend, _installed(path, recipe), python, path)
+        _mark(environment, requirements)
+    except BaseException:
+        with suppress(OSError):
+            _delete(path)
+        raise
+    return environment
+
+
+def _site_packages(path: Path) -> list[Path]:
+    return list(path.glob("lib/python*/site-packages"))
+
+
+def _installed(path: Path, recipe: Recipe) -> str:
+    """The framework's version in an environment, from what pip wrote there."""
+    places = [str(site) for site in _site_packages(path)]
+    for name in recipe.distributions:
+        for distribution in importlib.metadata.distributions(name=name, path=places):
+            return distribution.version
+    raise BackendUnavailable(
+        f"pip installed none of {', '.join(recipe.distributions)} into {path}: "
+        f"see `pip config list` for a setting such as target or prefix that sends packages elsewhere"
+    )
+
+
+def _step(command: Sequence[str | Path], lock: int, failure: str, timeout: float | None = None) -> None:
+    """Run a program to its end, or say how it failed."""
+    # The lock goes with it: should this process be killed, it is held for as long as the program still writes.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=_clean(),
+        pass_fds=[lock],
+        start_new_session=True,
+    ) as child:
+        try:
+            output, _ = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            output = child.communicate()[0] + f"\nstopped after {timeout:g} s"
+        except BaseException:
+            _end(child)
+            raise
+    if child.returncode:
+        lines = [line for line in output.splitlines() if line.strip()][-TAIL:]
+        raise BackendUnavailable("\n".join([f"{failure}. It ended with:", *lines]))
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End a program and all that it started; first as Ctrl-C would, so that pip can tidy up."""
+    for number, patience in ((signal.SIGINT, 5), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in LEAKS}
+
+
+# ---- Which Pythons there are
+
+PROBE = """
+import sys
+print(sys.implementation.name, ".".join(map(str, sys.version_info[:2])), flush=True)
+import venv, ensurepip
+"""
+
+
+def _candidates(minors: Sequence[str]) -> Iterator[Path]:
+    """Every Python that may do, once."""
+    running = getattr(sys, "_base_executable", None) or sys.executable
+    paths = [Path(running)] if running else []
+    usual = [Path("/usr/bin"), Path("/usr/local/bin"), Path("/opt/homebrew/bin")]
+    for minor in minors:
+        places = [*map(Path, os.get_exec_path()), *_pyenv(minor), *_uv(minor), *usual]
+        paths += [place / f"python{minor}" for place in places if place.is_absolute()]
+    seen = set()
+    for path in paths:
+        if path.exists() and path.resolve() not in seen:
+            seen.add(path.resolve())
+            yield path
+
+
+def _pyenv(minor: str) -> list[Path]:
+    root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
+    return _newest_first(root / "versions", f"{minor}.*/bin")
+
+
+def _uv(minor: str) -> list[Path]:
+    root = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or "~/.local/share/uv/python").expanduser()
+    return _newest_first(root, f"cpython-{minor}.*/bin")
+
+
+def _newest_first(root: Path, pattern: str) -> list[Path]:
+    def numbers(path: Path) -> list[int]:
+        return [int(n) for n in re.findall("[0-9]+", path.parent.name)]
+
+    return sorted(root.glob(pattern), key=numbers, reverse=True)
+
+
+def _unfit(python: Path, minors: Sequence[str]) -> str | None:
+    """Why no environment can be made from a Python, as the end of a sentence; None if one can."""
+    try:
+        probed = subprocess.run(
+            [python, "-I", "-c", PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=_clean(),
+            timeout=PROBE_TIMEOUT,
+            check=False,
+        )
+    except OSError as error:
+        return f"can't be run ({error.strerror or error})"
+    except subprocess.TimeoutExpired:
+        return f"did not answer within {PROBE_TIMEOUT:g} s"
+    implementation, _, minor = probed.stdout.strip().partition(" ")
+    if not minor:
+        said = probed.stderr.strip().splitlines()[:1] or ["it said nothing"]
+        return f"does not run ({said[0]})"
+    if implementation != "cpython" or minor not in minors:
+        return f"is {implementation.replace('cpython', 'Python')} {minor}"
+    if probed.returncode:
+        return f"lacks venv or ensurepip (on Debian and Ubuntu: apt install python{minor}-venv)"
+    return None
+
+
+def _none_found(backend: str, minors: Sequence[str]) -> str:
+    found = [f"{python} {_unfit(python, minors)}" for python in _candidates(minors)]
+    return (
+        f"an environment for {backend} needs Python {' or '.join(minors)}, and none was found that will do "
+        f"({'; '.join(found) or 'there is no Python at all'}). Install one, such as by `uv python install {minors[0]}` "
+        f"or `pyenv install {minors[0]}`, or name one: MULTICONV_BASE_PYTHON=/path/to/python{minors[0]}"
+    )

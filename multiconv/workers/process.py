@@ -1,0 +1,451 @@
+"""A backend in another Python, as a `Backend`.
+
+The other Python is a process of its own: its framework can't disturb this one, not even by crashing. A crash, a hang
+or an answer that is none becomes an exception that says what was asked and what the worker last wrote, and the next
+call starts a new worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import count
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+
+from multiconv.core import errors
+from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, UnsupportedError
+from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation
+from multiconv.core.wire import Garbled, Wire, anonymous_file
+from multiconv.workers.host import HostBackend
+
+PACKAGE = Path(__file__).parents[1]
+TIMEOUT = 300.0
+START_TIMEOUT = 120.0
+GRACE = 2.0
+# For workers that share the cores: idle threads sleep, and don't take those of others.
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
+KEPT_STDERR = 1 << 20
+SHOWN_STDERR = 4000
+SHOWN_VALUES = 256
+
+
+class Worker:
+    """A process that serves one backend.
+
+    Parameters
+    ----------
+    name : str
+        The backend's name, for messages.
+    entry_point : str
+        ``"module:class"`` of the backend.
+    places : dict
+        Where the source of multiconv and of the backend lies, by package.
+    python : path
+        The Python to run it with.
+    timeout : float
+        Seconds that an answer may take.
+    environment : dict, optional
+        Environment variables to set besides those of this process.
+    arguments : sequence of str
+        What to make the backend from.
+    search_path : sequence of str, optional
+        Where it finds modules; by default its Python's own, or this process's if that is the same Python.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        entry_point: str,
+        places: dict[str, str],
+        python: Path,
+        timeout: float,
+        environment: dict[str, str] | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        search_path: Sequence[str] | None = None,
+    ) -> None:
+        self.name, self.entry_point, self.places, self.python, self.timeout = name, entry_point, places, python, timeout
+        self.environment, self.arguments = environment or {}, list(arguments)
+        if search_path is None:
+            search_path = [p for p in sys.path if p] if _same_python(python) else []
+        self.search_path = list(search_path)
+        self.hello: dict[str, Any] = {}
+        self.dropped: list[int] = []
+        self.numbers = count()
+        self.starts = 0
+        self.lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+        _workers.add(self)
+
+    def request(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> tuple[Any, list[Host | None]]:
+        """Ask, and return the answer's value and arrays.
+
+        Raises
+        ------
+        BackendCrashed, BackendTimeout
+            If no answer came. The next request starts a new worker.
+        BackendError
+            If the framework raised an exception.
+        """
+        with self.lock:
+            self.ready()
+            try:
+                dropped = [self.dropped.pop() for _ in range(len(self.dropped))]
+                self._wire.send({**header, "drop": dropped}, arrays, as_they_lie=True)
+                answer, results = self._receive(self.timeout)
+                if "value" not in answer and "error" not in answer:
+                    raise Garbled(f"it has neither a value nor an error: {answer}")
+                results = [None if r is None else np.array(r) for r in results]
+            except (Garbled, EOFError, OSError, TimeoutError) as error:
+                self._give_up(error, _problem(self.name, self.hello, header, arrays))
+            except BaseException:
+                self.interrupt()
+                self.stop()  # an answer may still be on its way, and would be taken for the next one's
+                raise
+            self._trim_stderr()
+        if "error" in answer:
+            self._raise(answer["error"], _problem(self.name, self.hello, header, arrays))
+        return answer["value"], results
+
+    def ready(self) -> int:
+        """Start the process if there is none, and return which start of it this one is."""
+        if self._process is None:
+            self.start()
+        return self.starts
+
+    def start(self) -> None:
+        """Start the process and wait until it has loaded the backend.
+
+        Raises
+        ------
+        BackendUnavailable
+            If it can't be started, or can't load the backend.
+        """
+        ours, theirs = socket.socketpair()
+        lifeline, ours_lifeline = os.pipe()
+        requests, answers = anonymous_file(), anonymous_file()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        setup = {
+            "connection": theirs.fileno(),
+            "lifeline": lifeline,
+            "requests": requests,
+            "answers": answers,
+            "backend": self.entry_point,
+            "places": self.places,
+            "arguments": self.arguments,
+            "path": self.search_path,
+        }
+        command = [
+            str(self.python),
+            "-I",
+            "-X",
+            "faulthandler",
+            str(PACKAGE / "guest" / "serve.py"),
+            json.dumps(setup),
+        ]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=(theirs.fileno(), lifeline, requests, answers),
+                start_new_session=True,
+                env={**os.environ, **self.environment},
+            )
+        except OSError as error:
+            for fd in (ours.detach(), ours_lifeline, requests, answers):
+                os.close(fd)
+            raise BackendUnavailable(f"{self.name} can't run in {self.python}: {error.strerror or error}") from None
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", max(1, int(self.timeout)), 0))
+        connection: Connection[Any, Any] = Connection(ours.detach())
+        self._wire = Wire(connection, mine=requests, theirs=answers)
+        self._process = process
+        self.starts += 1
+        self._stop = weakref.finalize(self, _stop, process, self._wire, ours_lifeline)
+        try:
+            answer, _ = self._receive(START_TIMEOUT)
+            if "error" in answer:
+                described = answer["error"]
+                raise BackendUnavailable(
+                    f"{self.name} can't be loaded in {self.python}: {described['type']}: {described['message']}"
+                )
+            self.hello = answer["hello"]
+        except (Garbled, EOFError, OSError, TimeoutError) as error:
+            how = self._how_it_ended(error)
+            raise BackendUnavailable(
+                f"{self.name} can't be loaded in {self.python}: the process {how}{self._tail()}"
+            ) from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the process, once it has answered. The next request starts a new one."""
+        with self.lock:
+            if self._process is not None:
+                self._stop()
+                self._process = None
+
+    def interrupt(self) -> None:
+        """Kill the process at once; a request that another thread waits for raises BackendCrashed."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def let_go(self) -> None:
+        """In a fork of the parent's: leave the process to the parent. The next request starts one of the fork's own."""
+        self.lock = threading.RLock()  # a thread that the fork hasn't got may have held the other
+        stop = self._stop.detach()
+        if stop is not None:
+            _hang_up(*stop[2][1:])
+        self._process = None
+
+    def _receive(self, timeout: float) -> tuple[dict[str, Any], list[Host | None]]:
+        if not self._wire.connection.poll(timeout):
+            raise TimeoutError
+        return self._wire.receive()
+
+    def _give_up(self, error: Exception, problem: dict[str, Any]) -> NoReturn:
+        late = isinstance(error, (TimeoutError, BlockingIOError))
+        how = f"took longer than its {self.timeout:g} s and was killed" if late else self._how_it_ended(error)
+        self.interrupt()
+        self.stop()
+        kind = BackendTimeout if late else BackendCrashed
+        raise kind(
+            f"{self.name} in {self.python} {how}, on {json.dumps(problem)}{self._tail()}",
+            backend=self.name,
+            problem=problem,
+            stderr=self._written(),
+        ) from None
+
+    def _how_it_ended(self, error: Exception) -> str:
+        """In words, once the process is gone."""
+        process = self._process
+        assert process is not None
+        if isinstance(error, Garbled):
+            self.interrupt()
+            self.stop()
+            return f"sent what is no answer ({error})"
+        if isinstance(error, TimeoutError):
+            self.interrupt()
+            self.stop()
+            return "did not start in time"
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return "closed its connection"
+        self.stop()
+        if process.returncode < 0:
+            return f"was killed by {signal.Signals(-process.returncode).name}"
+        return f"ended with exit status {process.returncode}"
+
+    def _raise(self, described: dict[str, str], problem: dict[str, Any]) -> NoReturn:
+        known = getattr(errors, described["type"], None)
+        if isinstance(known, type) and issubclass(known, errors.ConvError):
+            raise known(described["message"])
+        raise BackendError(
+            f"{self.name} raised {described['type']}: {described['message']}",
+            backend=self.name,
+            problem=problem,
+            stderr=described["traceback"],
+        )
+
+    def _written(self) -> str:
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - SHOWN_STDERR))
+        return self._stderr.read().decode(errors="replace").strip()
+
+    def _tail(self) -> str:
+        written = self._written()
+        return f"; it wrote:\n{written}" if written else ""
+
+    def _trim_stderr(self) -> None:
+        fd = self._stderr.fileno()
+        if os.fstat(fd).st_size > KEPT_STDERR:
+            os.truncate(fd, 0)
+            os.lseek(fd, 0, os.SEEK_SET)  # the worker writes on from here: the two share one position
+
+
+class RemoteBackend(HostBackend):
+    """A backend in a worker. Its arrays are NumPy's: they cross to the worker and back with each call.
+
+    Parameters
+    ----------
+    worker : Worker
+
+    Attributes
+    ----------
+    python : Path
+        The Python it runs in.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self.worker = worker
+        self.name = worker.name
+        self.python = worker.python
+        self.dtypes = tuple(worker.hello["dtypes"])
+        self.compiles = bool(worker.hello["compiles"])
+        self.multiplies_zeros = bool(worker.hello["multiplies_zeros"])
+
+    def __repr__(self) -> str:
+        return f"<multiconv backend {self.name} {self.version}, in a worker: {self.python}>"
+
+    def close(self) -> None:
+        """End the worker; a later call starts another."""
+        self.worker.stop()
+
+    @property
+    def version(self) -> str:
+        return str(self.worker.hello["version"])
+
+    @property
+    def python_version(self) -> str:
+        """The version of the worker's Python."""
+        return str(self.worker.hello["python"])
+
+    # ---- Convolution
+
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        header = {"do": "plan", "operation": operation, "dtype": dtype, "geometry": asdict(g)}
+
+        def ask(*arrays: Array) -> Any:
+            _, results = self.worker.request(header, arrays)
+            return tuple(results) if operation == "cross_correlate_vjp" else results[0]
+
+        return ask
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K)
+        return self._loop("corr2d", X, K)
+
+    def corr2d_multi_in(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=3)
+        return self._loop("corr2d_multi_in", X, K)
+
+    def corr2d_multi_in_out(self, X: Array, K: Array) -> Array:
+        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=4)
+        return self._loop("corr2d_multi_in_out", X, K)
+
+    def _loop(self, name: str, X: Array, K: Array) -> Array:
+        return self.worker.request({"do": name}, (X, K))[1][0]
+
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        return RemoteLayer(self.worker, spec, w, bias)
+
+    # ---- Running
+
+    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        name = getattr(function, "__name__", "")
+        if getattr(function, "__self__", None) is not self or not name.startswith("corr2d"):
+            raise UnsupportedError(
+                f"{self.name} runs in a worker, which can't be given a function of this process: "
+                "only the backend's own corr2d, corr2d_multi_in and corr2d_multi_in_out"
+            )
+        return tuple(self.worker.request({"do": "vjp", "of": name}, (*primals, cotangent))[1])
+
+    def devices(self) -> list[str]:
+        return list(self.worker.request({"do": "devices"})[0])
+
+
+class RemoteLayer:
+    """A layer that lives in a worker. If the worker has to start again, so is the layer made again."""
+
+    def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None) -> None:
+        self.worker, self.spec, self.weight, self.bias = worker, spec, w, bias
+        self._number = next(worker.numbers)
+        # Told with the next request, since garbage may be collected in the middle of one. By then the worker may have
+        # started again, so no number is given twice.
+        weakref.finalize(self, worker.dropped.append, self._number).atexit = False
+        with worker.lock:
+            self._make()
+
+    def __call__(self, x: Host) -> Host:
+        with self.worker.lock:
+            if self.worker.ready() != self._made_in:
+                self._make()
+            y = self.worker.request({"do": "call layer", "layer": self._number}, (np.asarray(x),))[1][0]
+        assert y is not None
+        return y
+
+    def _make(self) -> None:
+        header = {"do": "layer", "layer": self._number, "spec": asdict(self.spec)}
+        self.worker.request(header, (self.weight, self.bias))
+        self._made_in = self.worker.starts
+
+
+def source_places(entry_point: str) -> dict[str, str]:
+    """Where the source lies that a worker for this entry point needs, by package."""
+    from importlib.util import find_spec
+
+    places = {"multiconv": str(PACKAGE)}
+    for name in ("multiconv.backends", entry_point.partition(":")[0].partition(".")[0]):
+        spec = None if name in places else find_spec(name)
+        if spec is not None and spec.origin:
+            places[name] = str(Path(spec.origin).parent) if spec.submodule_search_locations else spec.origin
+    return places
+
+
+def _stop(process: subprocess.Popen[bytes], wire: Wire, lifeline: int) -> None:
+    """Let an idle worker end by itself, which clears its framework's temporary files away, and kill any other."""
+    wire.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    os.close(lifeline)
+    process.kill()
+    process.wait()
+
+
+def _hang_up(wire: Wire, lifeline: int) -> None:
+    wire.close()
+    os.close(lifeline)
+
+
+def _after_fork() -> None:
+    for worker in _workers:
+        worker.let_go()
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _same_python(python: Path) -> bool:
+    """Whether it is this very Python, whose search path a worker then shares."""
+    return os.path.abspath(python) == os.path.abspath(sys.executable)
+
+
+def _problem(name: str, hello: dict[str, Any], header: dict[str, Any], arrays: Sequence[Host | None]) -> dict[str, Any]:
+    """What was asked, for JSON."""
+
+    def shown(a: Host) -> bool:
+        return a.size <= SHOWN_VALUES and a.dtype.kind in "biuf"
+
+    described = [
+        None if a is None else {"dtype": a.dtype.name, "shape": a.shape, **({"values": a.tolist()} if shown(a) else {})}
+        for a in arrays
+    ]
+    return {"backend": name, "version": hello.get("version"), **header, "arrays": described}
