@@ -82,6 +82,20 @@ def test_what_makes_it_fail_is_kept():
     assert (g.dilation, g.groups, g.pads) == ((1, 1), 1, ((0, 0), (0, 0)))
 
 
+@pytest.mark.parametrize("seed", [2, 3, 4, 5])
+def test_a_pad_that_it_does_not_need_goes(seed):
+    """Of pads swapped on every axis, one pad alone shows it."""
+
+    def swapped(x, w, bias, *, padding, **options):
+        return right(x, w, bias, padding=tuple((after, before) for before, after in padding), **options)
+
+    spec = ConvSpec(padding=((0, 2), (0, 3)))
+    g = spec.resolve((1, 1, 1, 1), (1, 1, 1, 1))
+    problem = with_values("start", spec, g, "float32", bias=False, values="integers", seed=seed)
+    assert problem.x.item() * problem.w.item() != 0
+    assert sorted(shrunk(swapped, problem).problem.geometry.pads) == [(0, 0), (0, 1)]
+
+
 @pytest.mark.parametrize("arrangement", ["reversed", "read_only"])
 def test_the_arrangement_is_kept_only_where_it_makes_it_fail(arrangement):
     def wrong_for_views(x, w, bias, **options):

@@ -54,7 +54,9 @@ def no_larger(
 
     kernel, stride, dilation, size = (along_axes(what) for what in ("kernel", "stride", "dilation", "size"))
     pairs = tuple((some(before, 0), some(after, 0)) for before, after in g.pads)
-    padding = spec.padding if "padding" in fixed else draw(st.sampled_from([0, pairs, spec.padding]))
+    # Numbers are among the pairs already: once chosen as they are, they would not shrink any more.
+    words = [spec.padding] if isinstance(spec.padding, str) else []
+    padding = spec.padding if "padding" in fixed else draw(st.sampled_from([0, pairs, *words]))
     groups = g.groups if groups_fixed else draw(st.sampled_from(sorted({1, min(2, g.groups), g.groups})))
     in_group = some(g.in_channels // g.groups, what="in_channels")
     out_group = some(g.out_channels // g.groups, what="out_channels")
