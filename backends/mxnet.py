@@ -8,12 +8,12 @@ from typing import Any
 import mxnet as mx
 from mxnet import autograd, nd
 
-from multiconv.core.backend import Backend
+from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
 
-class MxnetBackend(Backend):
+class MxnetBackend(FrameworkBackend):
     """MXNet."""
 
     name = "mxnet"
@@ -50,8 +50,7 @@ class MxnetBackend(Backend):
 
     # ---- Convolution
 
-    def corr2d(self, X: Array, K: Array) -> Array:
-        X, K = self._own_loop_arrays(X, K)
+    def native_corr2d(self, X: Array, K: Array) -> Array:
         h, w = K.shape
         # Nested lists, as autograd refuses to record an assignment into an array.
         rows = [

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from multiconv.algorithms.choice import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
-from multiconv.core.backend import Backend
 from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(FrameworkBackend):
     """Convolution written for this project, vectorised; it needs nothing but NumPy.
 
     Parameters
@@ -72,8 +72,7 @@ class NumpyBackend(Backend):
 
     # ---- Convolution
 
-    def corr2d(self, X: Array, K: Array) -> Array:
-        X, K = self._own_loop_arrays(X, K)
+    def native_corr2d(self, X: Array, K: Array) -> Array:
         h, w = K.shape
         Y = np.zeros((X.shape[0] - h + 1, X.shape[1] - w + 1), X.dtype)
         for i in range(Y.shape[0]):

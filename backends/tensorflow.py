@@ -13,13 +13,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from multiconv.core.backend import Backend
 from multiconv.core.errors import UnsupportedError
+from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
 
-class TensorflowBackend(Backend):
+class TensorflowBackend(FrameworkBackend):
     """TensorFlow, eager."""
 
     name = "tensorflow"
@@ -61,8 +61,7 @@ class TensorflowBackend(Backend):
 
     # ---- Convolution
 
-    def corr2d(self, X: Array, K: Array) -> Array:
-        X, K = self._own_loop_arrays(X, K)
+    def native_corr2d(self, X: Array, K: Array) -> Array:
         h, w = K.shape
         Y = tf.zeros((X.shape[0] - h + 1, X.shape[1] - w + 1), X.dtype)
         for i in range(Y.shape[0]):

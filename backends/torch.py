@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from multiconv.core.backend import Backend
 from multiconv.core.dtypes import dtype_named
+from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
 
-class TorchBackend(Backend):
+class TorchBackend(FrameworkBackend):
     """PyTorch; channels last is a view of channels first with other strides, which it takes as it is.
 
     Parameters
@@ -75,8 +75,7 @@ class TorchBackend(Backend):
 
     # ---- Convolution
 
-    def corr2d(self, X: Array, K: Array) -> Array:
-        X, K = self._own_loop_arrays(X, K)
+    def native_corr2d(self, X: Array, K: Array) -> Array:
         h, w = K.shape
         Y = torch.zeros((X.shape[0] - h + 1, X.shape[1] - w + 1), dtype=X.dtype, device=X.device)
         for i in range(Y.shape[0]):

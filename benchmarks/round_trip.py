@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from multiconv.backends.numpy import NumpyBackend
 
-from multiconv.workers.process import RemoteBackend, Worker, source_places
+from multiconv.workers.process import Worker, source_places
+from multiconv.workers.remote import RemoteBackend
 
 SIZES = {"1 KB": (1, 1, 16, 16), "64 KB": (1, 1, 128, 128), "1 MB": (1, 1, 512, 512), "25 MB": (1, 1, 2560, 2560)}
 ROUNDS = 50

@@ -36,7 +36,8 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
 from multiconv.testing.strategies import with_values
-from multiconv.workers.process import PATIENT_THREADS, RemoteBackend
+from multiconv.workers.process import PATIENT_THREADS
+from multiconv.workers.remote import RemoteBackend
 
 LOG = Path(__file__).parent / "results" / "scan.jsonl"
 VERSION = 1

@@ -31,12 +31,15 @@ from multiconv.core.errors import (
     ConvError,
     UnsupportedError,
 )
+from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.types import Array, Host, Operation
 from multiconv.registry import BackendInfo, backend, backends
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Array",
     "Backend",
     "BackendCrashed",
     "BackendError",
@@ -45,7 +48,10 @@ __all__ = [
     "BackendUnavailable",
     "ConvError",
     "ConvSpec",
+    "FrameworkBackend",
     "Geometry",
+    "Host",
+    "Operation",
     "UnsupportedError",
     "backend",
     "backends",

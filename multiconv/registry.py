@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from multiconv.core.backend import Backend
-    from multiconv.workers.process import RemoteBackend
+    from multiconv.workers.remote import RemoteBackend
 
 GROUP = "multiconv.backends"
 ORDER = ("numpy", "torch", "jax", "tensorflow", "mxnet")
@@ -298,7 +298,8 @@ def _in_worker(name: str, python: Path, timeout: float | None) -> RemoteBackend:
 
 
 def _worker(name: str, python: Path, timeout: float | None, environment: dict[str, str] | None = None) -> RemoteBackend:
-    from multiconv.workers.process import TIMEOUT, RemoteBackend, Worker, source_places
+    from multiconv.workers.process import TIMEOUT, Worker, source_places
+    from multiconv.workers.remote import RemoteBackend
 
     target = _entry_points()[name].value
     seconds = TIMEOUT if timeout is None else timeout

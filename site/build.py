@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from multiconv import registry
+from multiconv.lessons import figures
 from multiconv.lessons import run as lessons
-from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab, figures
+from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

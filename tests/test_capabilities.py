@@ -29,7 +29,8 @@ from multiconv.survey.capabilities import (
     markdown,
     print_capabilities,
 )
-from multiconv.workers.process import RemoteBackend, Worker, source_places
+from multiconv.workers.process import Worker, source_places
+from multiconv.workers.remote import RemoteBackend
 
 pytestmark = pytest.mark.xdist_group("capabilities")  # so that what takes long is done in one process
 

@@ -14,6 +14,7 @@ import pytest
 
 import multiconv as mc
 from multiconv import oracle
+from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
@@ -23,13 +24,13 @@ LAYOUTS = [("channels_first",), ("channels_last",), ("channels_first", "channels
 PADS = ("none", "symmetric", "any")
 
 
-class Framework(mc.Backend):
+class Framework(FrameworkBackend):
     """The oracle as a framework, with arrays of its own kind, that takes no others.
 
     Parameters
     ----------
     layouts, kernel_layout
-        As in `multiconv.Backend`.
+        As in `FrameworkBackend`.
     pads : str
         Which padding its own calls take: one of `PADS`.
     """
@@ -77,8 +78,7 @@ class Framework(mc.Backend):
     def stack(self, arrays: Sequence[Any]) -> Any:
         return np.stack(arrays).view(Own)
 
-    def corr2d(self, X: Any, K: Any) -> Any:
-        X, K = self._own_loop_arrays(X, K)
+    def native_corr2d(self, X: Any, K: Any) -> Any:
         self.within.append("".join(self.scopes))
         h, w = K.shape
         shape = X.shape[0] - h + 1, X.shape[1] - w + 1
@@ -480,14 +480,14 @@ def test_the_loops_take_a_kernel_as_large_as_the_input_and_different_channels_in
 def test_a_backend_says_what_it_is() -> None:
     assert repr(Framework()) == "<multiconv backend made up 1, in this process>"
     assert Framework().dtype(np.ones(1, "float32")) == "float32"
-    assert mc.Backend.pads_natively(Framework(), ConvSpec(padding=1).resolve((1, 1, 3), (1, 1, 2)))
-    assert not mc.Backend.pads_natively(Framework(), ConvSpec(padding=((0, 1),)).resolve((1, 1, 3), (1, 1, 2)))
+    assert FrameworkBackend.pads_natively(Framework(), ConvSpec(padding=1).resolve((1, 1, 3), (1, 1, 2)))
+    assert not FrameworkBackend.pads_natively(Framework(), ConvSpec(padding=((0, 1),)).resolve((1, 1, 3), (1, 1, 2)))
 
 
 def test_a_backend_must_write_all_that_differs_between_frameworks() -> None:
     arrays = {"version", "is_array", "from_numpy", "to_numpy", "transpose", "flip", "pad", "stack"}
-    convolution = {"corr2d", "native_cross_correlate", "native_conv_transpose", "native_layer"}
-    assert mc.Backend.__abstractmethods__ == arrays | convolution | {"vjp", "block", "devices"}
+    convolution = {"native_corr2d", "native_cross_correlate", "native_conv_transpose", "native_layer"}
+    assert FrameworkBackend.__abstractmethods__ == arrays | convolution | {"vjp", "block", "devices"}
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_a_layer_is_refused_before_it_has_an_input(options: dict[str, Any], shap
 
 
 def test_a_backend_promises_nothing_that_it_does_not_state() -> None:
-    of_backend = mc.Backend
+    of_backend = FrameworkBackend
     assert (of_backend.layouts, of_backend.kernel_layout) == (("channels_first",), "OIHW")
     promises = ("empty_batch", "strided", "compiles", "multiplies_zeros")
     assert [getattr(of_backend, name) for name in promises] == [False] * 4

@@ -191,6 +191,6 @@ def test_every_module_class_function_and_method_that_is_public_has_a_docstring(p
 
 
 def test_everything_that_is_exported_is_there_and_explained():
-    for name in multiconv.__all__:
+    for name in set(multiconv.__all__) - {"Array", "Host", "Operation"}:  # which are names of types
         assert getattr(multiconv, name).__doc__
     assert sorted(multiconv.__all__) == multiconv.__all__

@@ -18,10 +18,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from multiconv import oracle
-from multiconv.core import bounds
+from multiconv.core import bounds, spec
 from multiconv.core.errors import ConvError
 from multiconv.core.spec import ConvSpec
-from multiconv.oracle import exact
+from multiconv.oracle import definition, exact
 from multiconv.testing.strategies import seeded, specs
 
 MOST_PRODUCTS = 20_000
@@ -189,7 +189,7 @@ def test_the_oracle_lies_within_its_own_error_of_the_exact_sum(drawn, seed, dtyp
     shapes = (g.x_shape, g.w_shape, g.y_shape, (g.out_channels,), (g.in_channels,))
     arrays = [seeded(shape, dtype, kind, seed, i) for i, shape in enumerate(shapes)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(oracle.np, "longdouble", longdouble)
+        patch.setattr(definition.np, "longdouble", longdouble)
         wide = [oracle.widen(array) for array in arrays]
     assert wide[0].dtype == (longdouble if dtype == "float64" else np.float64)
     u = Fraction(bounds.unit_roundoff(wide[0].dtype))
@@ -444,11 +444,16 @@ def test_the_oracle_knows_nothing_of_multiconv_but_shapes():
                 assert node.level == 0
                 yield node.module
 
-    here = Path(oracle.__file__)
+    here = Path(definition.__file__)
+    core = Path(spec.__file__).parent
     ours = {name for name in imported(here) if name.startswith("multiconv")}
     assert ours == {"multiconv.core.spec"}
-    assert {name for name in imported(here.with_name("spec.py")) if "multiconv" in name} == {"multiconv.core.errors"}
-    assert not {name for name in imported(here.with_name("errors.py")) if "multiconv" in name}
+    assert {name for name in imported(core / "spec.py") if "multiconv" in name} == {
+        "multiconv.core.errors",
+        "multiconv.core.types",
+    }
+    for name in ("errors.py", "types.py"):
+        assert not {imports for imports in imported(core / name) if "multiconv" in imports}
     others = {name.partition(".")[0] for name in imported(here)} - {"multiconv"}
     assert others <= sys.stdlib_module_names | {"numpy"}
 

@@ -14,7 +14,7 @@ from conftest import FIVE
 
 import multiconv as mc
 from multiconv import registry
-from multiconv.workers.process import RemoteBackend
+from multiconv.workers.remote import RemoteBackend
 
 FRAMEWORKS = FIVE[1:]
 X, K = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2)

@@ -19,7 +19,8 @@ import pytest
 
 import multiconv as mc
 from multiconv import registry
-from multiconv.workers.process import KEPT_STDERR, RemoteBackend, Worker, source_places
+from multiconv.workers.process import KEPT_STDERR, Worker, source_places
+from multiconv.workers.remote import RemoteBackend
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS / "sixth"))

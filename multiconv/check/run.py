@@ -32,7 +32,8 @@ from multiconv.testing.coverage import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, N
 from multiconv.testing.shrinking import Answered, reduced
 from multiconv.testing.strategies import DTYPES, problem_levels
 from multiconv.workers import compile_cache
-from multiconv.workers.process import PATIENT_THREADS, RemoteBackend
+from multiconv.workers.process import PATIENT_THREADS
+from multiconv.workers.remote import RemoteBackend
 
 AHEAD = 64
 """How many cases wait for a worker at most."""

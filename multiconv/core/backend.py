@@ -1,15 +1,14 @@
 """The interface: one convolution, whoever computes it.
 
-`Backend` owns all that is the same for every framework: validation and its words, the order of the axes, padding where
-a framework lacks it, and the memory of what was already worked out for a signature. A backend states as class data
-what is data, and writes what differs.
+`Backend` is what users call. It owns what is the same whoever computes: validation and its words, and the memory of
+what was already worked out for a signature. Who computes answers with a function for an operation, a geometry and a
+dtype (`plan`): `multiconv.core.framework.FrameworkBackend` by a framework, a worker's backend by asking the worker.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -33,15 +32,8 @@ class Backend(abc.ABC):
     name : str
     dtypes : tuple of str
         What it computes in.
-    kernel_layout : str
-        The order of the kernel's axes in the framework's own call, ``"OIHW"`` or ``"HWIO"``.
-    layouts : tuple of str
-        The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"``
-        or both.
     empty_batch : bool
-        Whether the framework's own call is right on a batch of zero.
-    strided : bool
-        Whether the framework's arrays can lie in memory in another order than that of their axes.
+        Whether its plans are right on a batch of zero.
     compiles : bool
         Whether it compiles anew for each shape, so that many problems of a few shapes are better than many shapes.
     multiplies_zeros : bool
@@ -51,143 +43,76 @@ class Backend(abc.ABC):
 
     name: str
     dtypes: tuple[str, ...] = ("float32", "float64")
-    kernel_layout: ClassVar[str] = "OIHW"
-    layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
     empty_batch: ClassVar[bool] = False
-    strided: ClassVar[bool] = False
     compiles: bool = False
     multiplies_zeros: bool = False
 
     def __init__(self) -> None:
         self._ready: dict[Any, Operation] = {}
-        self._plans: dict[tuple[str, Geometry, str], Operation] = {}
 
     def __repr__(self) -> str:
         return f"<multiconv backend {self.name} {self.version}, in this process>"
 
-    # ---- What a backend writes: arrays
+    # ---- Who computes
 
     @property
     @abc.abstractmethod
     def version(self) -> str:
-        """The framework's version."""
+        """The version of what computes."""
 
     @abc.abstractmethod
-    def is_array(self, value: Any) -> bool:
-        """Whether this is an array of the framework."""
-
-    def dtype(self, array: Array) -> str:
-        """The name of the array's dtype, as NumPy has it."""
-        return str(np.dtype(array.dtype).name)
-
-    @abc.abstractmethod
-    def from_numpy(self, host: Host) -> Array:
-        """A contiguous NumPy array as one of the framework, of the same dtype; it may share memory with it."""
-
-    @abc.abstractmethod
-    def to_numpy(self, array: Array) -> Host:
-        """An array of the framework as a NumPy array, once it is computed."""
-
-    @abc.abstractmethod
-    def transpose(self, array: Array, axes: Sequence[int]) -> Array:
-        """The array with its axes in this order."""
-
-    @abc.abstractmethod
-    def flip(self, array: Array, axes: Sequence[int]) -> Array:
-        """The array reversed along these axes."""
-
-    @abc.abstractmethod
-    def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
-        """The array with zeros (before, after) each axis."""
-
-    @abc.abstractmethod
-    def stack(self, arrays: Sequence[Array]) -> Array:
-        """Arrays of one shape along a new first axis."""
-
-    # ---- What a backend writes: convolution
-
-    @abc.abstractmethod
-    def corr2d(self, X: Array, K: Array) -> Array:
-        """d2l 7.2's nested loop, in the framework's idiom: for each output a window times the kernel, summed.
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        """Return the function of the backend's own arrays for an operation on a batch that is not empty.
 
         Parameters
         ----------
-        X : array, shape (H, W)
-        K : array, shape (h, w)
-
-        Returns
-        -------
-        array, shape (H - h + 1, W - w + 1)
+        operation : str
+            ``"cross_correlate"``, ``"convolve"``, ``"conv_transpose"`` or ``"cross_correlate_vjp"``.
+        g : Geometry
+        dtype : str
 
         Raises
         ------
-        ConvError
-            If the arrays are not 2-D, not of one dtype, or the kernel is larger than the input.
-
-        References
-        ----------
-        A. Zhang et al., "Dive into Deep Learning", section 7.2.
-
-        Examples
-        --------
-        >>> import multiconv as mc, numpy as np
-        >>> X, K = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2)
-        >>> mc.backend("numpy").corr2d(X, K)
-        array([[19., 25.],
-               [37., 43.]])
+        UnsupportedError
+            If the backend does not have this operation.
         """
 
-    @abc.abstractmethod
-    def native_cross_correlate(self, g: Geometry) -> Operation:
-        """A function (x, w, bias or None) -> y for this geometry, of arrays in the framework's own layouts."""
+    def plan_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        """Return the framework's own module with these weights, in OIHW.
 
-    @abc.abstractmethod
-    def native_conv_transpose(self, g: Geometry) -> Operation:
-        """A function (y, w, bias or None) -> x for this geometry, of arrays in the framework's own layouts."""
-
-    @abc.abstractmethod
-    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """The framework's own module with these weights, in OIHW."""
-
-    def pads_natively(self, g: Geometry) -> bool:
-        """Whether the framework's own call takes this geometry's padding."""
-        return g.symmetric
-
-    # ---- What a backend writes: running
-
-    @abc.abstractmethod
-    def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
-        """The vector-Jacobian product by the framework's autodiff: a gradient for each primal.
-
-        Examples
-        --------
-        >>> import multiconv as mc
-        >>> numpy = mc.backend("numpy")
-        >>> numpy.vjp(abs, (1.0,), 1.0)
-        Traceback (most recent call last):
-        multiconv.UnsupportedError: numpy has no autodiff: it has the gradients of its own cross-correlation only
+        Raises
+        ------
+        UnsupportedError
+            If the backend has no layers, as by default.
         """
+        raise UnsupportedError(f"the {self.name} backend has no layers")
 
-    def scope(self, dtype: str) -> AbstractContextManager[Any]:
-        """What must hold while the framework works in this dtype, and no longer."""
-        return nullcontext()
+    def loop(self, operation: str, X: Array, K: Array) -> Array:
+        """Compute ``"corr2d"``, ``"corr2d_multi_in"`` or ``"corr2d_multi_in_out"`` of arrays that have been checked.
 
-    def stage(self, function: Operation, dtype: str) -> Operation:
-        """The function made ready to be called often: compiled, where that is how the framework is used."""
-        return function
+        Raises
+        ------
+        UnsupportedError
+            If the backend has no such loops, as by default.
+        """
+        raise UnsupportedError(f"the {self.name} backend has no {operation}")
 
-    @abc.abstractmethod
-    def block(self, array: Array) -> Array:
-        """Wait until the array is computed, and return it."""
+    # ---- Arrays: NumPy's, unless a framework has its own
 
-    @abc.abstractmethod
-    def devices(self) -> list[str]:
-        """The devices that the framework sees, such as ``["cpu"]``."""
+    def is_array(self, value: Any) -> bool:
+        """Return whether this is an array of the backend's own type."""
+        return isinstance(value, np.ndarray)
 
-    # ---- The interface
+    def dtype(self, array: Array) -> str:
+        """Return the name of the array's dtype, as NumPy has it."""
+        return str(np.dtype(array.dtype).name)
+
+    def to_numpy(self, array: Array) -> Host:
+        """Return an array of the backend as a NumPy array, once it is computed."""
+        return np.asarray(array)
 
     def asarray(self, array: Array) -> Array:
-        """A NumPy array as one of the framework, of the same dtype; what is one already comes back as it is.
+        """Return a NumPy array as one of the backend's own, of the same dtype; its own arrays unchanged.
 
         Parameters
         ----------
@@ -203,11 +128,15 @@ class Backend(abc.ABC):
         """
         if not isinstance(array, np.ndarray):
             return array
-        plain = type(array) is np.ndarray and array.dtype.isnative and array.flags.writeable
-        # What is reversed along an axis of one element is still contiguous to NumPy, and torch refuses it.
-        if plain and array.flags.c_contiguous and min(array.strides, default=0) >= 0:
-            return self.from_numpy(array)
-        return self.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
+        if type(array) is np.ndarray and array.dtype.isnative:
+            return array
+        return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
+
+    def devices(self) -> list[str]:
+        """Return the devices that it computes on, such as ``["cpu"]``, as far as they are known."""
+        return []
+
+    # ---- The interface
 
     def cross_correlate(
         self,
@@ -442,7 +371,38 @@ class Backend(abc.ABC):
         spec.check_kernel(tuple(w.shape))
         if bias is not None:
             _check_bias(tuple(bias.shape), w.shape[0])
-        return self.native_layer(spec, self._host(w), None if bias is None else self._host(bias))
+        return self.plan_layer(spec, self._host(w), None if bias is None else self._host(bias))
+
+    def corr2d(self, X: Array, K: Array) -> Array:
+        """d2l 7.2's nested loop, in the framework's idiom: for each output a window times the kernel, summed.
+
+        Parameters
+        ----------
+        X : array, shape (H, W)
+        K : array, shape (h, w)
+
+        Returns
+        -------
+        array, shape (H - h + 1, W - w + 1)
+
+        Raises
+        ------
+        ConvError
+            If the arrays are not 2-D, not of one dtype, or the kernel is larger than the input.
+
+        References
+        ----------
+        A. Zhang et al., "Dive into Deep Learning", section 7.2.
+
+        Examples
+        --------
+        >>> import multiconv as mc, numpy as np
+        >>> X, K = np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(2, 2)
+        >>> mc.backend("numpy").corr2d(X, K)
+        array([[19., 25.],
+               [37., 43.]])
+        """
+        return self.loop("corr2d", *self._loop_arrays(X, K))
 
     def corr2d_multi_in(self, X: Array, K: Array) -> Array:
         """d2l 7.4's sum of `corr2d` over the input channels.
@@ -473,12 +433,7 @@ class Backend(abc.ABC):
         array([[ 56.,  72.],
                [104., 120.]])
         """
-        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=3)
-        with self.scope(self.dtype(X)):
-            Y = self.corr2d(X[0], K[0])
-            for channel in range(1, X.shape[0]):
-                Y = Y + self.corr2d(X[channel], K[channel])
-            return Y
+        return self.loop("corr2d_multi_in", *self._loop_arrays(X, K, X_axes=3, K_axes=3))
 
     def corr2d_multi_in_out(self, X: Array, K: Array) -> Array:
         """d2l 7.4's `corr2d_multi_in` for each output channel.
@@ -508,9 +463,7 @@ class Backend(abc.ABC):
         >>> mc.backend("numpy").corr2d_multi_in_out(X, K).shape
         (3, 2, 2)
         """
-        X, K = self._own_loop_arrays(X, K, X_axes=3, K_axes=4)
-        with self.scope(self.dtype(X)):
-            return self.stack([self.corr2d_multi_in(X, K[out]) for out in range(K.shape[0])])
+        return self.loop("corr2d_multi_in_out", *self._loop_arrays(X, K, X_axes=3, K_axes=4))
 
     # ---- From a signature to a function, once
 
@@ -576,99 +529,6 @@ class Backend(abc.ABC):
             return self._empty(operation, g, dtype)
         return self.plan(operation, g.within_reach(), dtype)
 
-    def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """The function of the backend's own arrays for an operation on a batch that is not empty, made once.
-
-        Parameters
-        ----------
-        operation : str
-            ``"cross_correlate"``, ``"convolve"``, ``"conv_transpose"`` or ``"cross_correlate_vjp"``.
-        g : Geometry
-        dtype : str
-        """
-        key = operation, g, dtype
-        if key not in self._plans:
-            if len(self._plans) >= REMEMBERED:
-                self._plans.clear()
-            self._plans[key] = self._build(operation, g, dtype)
-        return self._plans[key]
-
-    def _build(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        if operation == "conv_transpose":
-            return self.stage(self._conv_transpose(g), dtype)
-        if operation == "convolve":
-            correlate = self.plan("cross_correlate", g, dtype)
-            flip = self.stage(lambda w: self.flip(w, range(2, 2 + g.ndim)), dtype)
-            return lambda x, w, bias=None: correlate(x, flip(w), bias)
-        forward = self._cross_correlate(g)
-        if operation == "cross_correlate":
-            return self.stage(forward, dtype)
-
-        def gradients(x: Array, w: Array, bias: Array | None, dy: Array) -> tuple[Array, Array, Array | None]:
-            primals = (x, w) if bias is None else (x, w, bias)
-            dx, dw, *dbias = self.vjp(forward, primals, dy)
-            return dx, dw, dbias[0] if dbias else None
-
-        return self.stage(gradients, dtype)
-
-    def _cross_correlate(self, g: Geometry) -> Operation:
-        """The framework's own call, with what it lacks around it."""
-        x_axes, y_axes, w_axes, own = self._orders(g)
-        widths = None
-        if not self.pads_natively(own):
-            widths = ((0, 0), *own.pads, (0, 0)) if own.channels_last else ((0, 0), (0, 0), *own.pads)
-            own = own.without_padding()
-        native = self.native_cross_correlate(own)
-        if x_axes is None and w_axes is None and widths is None:
-            return native
-
-        def composed(x: Array, w: Array, bias: Array | None = None) -> Array:
-            if x_axes is not None:
-                x = self.transpose(x, x_axes)
-            if widths is not None:
-                x = self.pad(x, widths)
-            if w_axes is not None:
-                w = self.transpose(w, w_axes)
-            y = native(x, w, bias)
-            return y if y_axes is None else self.transpose(y, y_axes)
-
-        return composed
-
-    def _conv_transpose(self, g: Geometry) -> Operation:
-        """The framework's own call, with what it lacks around it."""
-        y_axes, x_axes, w_axes, own = self._orders(g)
-        inside = None
-        if not self.pads_natively(own):
-            cut = [slice(before, before + n) for n, (before, _) in zip(own.size, own.pads)]
-            whole = slice(None)
-            inside = (whole, *cut, whole) if own.channels_last else (whole, whole, *cut)
-            own = own.without_padding()
-        native = self.native_conv_transpose(own)
-        if y_axes is None and w_axes is None and inside is None:
-            return native
-
-        def composed(y: Array, w: Array, bias: Array | None = None) -> Array:
-            if y_axes is not None:
-                y = self.transpose(y, y_axes)
-            if w_axes is not None:
-                w = self.transpose(w, w_axes)
-            x = native(y, w, bias)
-            if inside is not None:
-                x = x[inside]
-            return x if x_axes is None else self.transpose(x, x_axes)
-
-        return composed
-
-    def _orders(self, g: Geometry) -> tuple[Sequence[int] | None, Sequence[int] | None, Sequence[int] | None, Geometry]:
-        """How to permute input, output and kernel (None: not at all), and the geometry in between."""
-        w_axes = (*range(2, 2 + g.ndim), 1, 0) if self.kernel_layout == "HWIO" else None
-        if ("channels_last" if g.channels_last else "channels_first") in self.layouts:
-            return None, None, w_axes, g
-        to_last, to_first = (0, *range(2, 2 + g.ndim), 1), (0, 1 + g.ndim, *range(1, 1 + g.ndim))
-        if g.channels_last:
-            return to_first, to_last, w_axes, g.with_layout(channels_last=False)
-        return to_last, to_first, w_axes, g.with_layout(channels_last=True)
-
     def _empty(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """A batch of zero, for frameworks that get even the shape wrong, or refuse."""
 
@@ -718,7 +578,7 @@ class Backend(abc.ABC):
         host = array if isinstance(array, np.ndarray) else self.to_numpy(array)
         return np.array(host, dtype=host.dtype.newbyteorder("="), order="C", subok=False)
 
-    def _own_loop_arrays(self, X: Array, K: Array, X_axes: int = 2, K_axes: int = 2) -> tuple[Array, Array]:
+    def _loop_arrays(self, X: Array, K: Array, X_axes: int = 2, K_axes: int = 2) -> tuple[Array, Array]:
         """The arrays of `corr2d` and its like, checked and as the backend's own."""
         self._check_arrays(X=X, K=K)
         for name, array, axes in (("X", X, X_axes), ("K", K, K_axes)):

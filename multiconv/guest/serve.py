@@ -18,7 +18,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multiconv.core.backend import Backend
+    from multiconv.core.framework import FrameworkBackend
     from multiconv.core.types import Host
 
 
@@ -42,7 +42,7 @@ class Source(importlib.abc.MetaPathFinder):
 class Server:
     """Answers what the parent asks of one backend."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: FrameworkBackend) -> None:
         self.backend = backend
         self.layers: dict[int, Any] = {}
 
@@ -83,7 +83,7 @@ class Server:
             w, bias = arrays
             assert w is not None
             copies = (w.copy(), None if bias is None else bias.copy())
-            self.layers[header["layer"]] = self.backend.native_layer(ConvSpec(**_tuples(header["spec"])), *copies)
+            self.layers[header["layer"]] = self.backend.plan_layer(ConvSpec(**_tuples(header["spec"])), *copies)
             return None, []
         if do == "call layer":
             return None, self._hosts(self.layers[header["layer"]](own[0]))

@@ -30,7 +30,7 @@ from multiconv.core.types import Host, Progress, Shape, no_progress
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
 from multiconv.survey.own_calls import has_native_calls, native_worker
-from multiconv.workers.process import RemoteBackend
+from multiconv.workers.remote import RemoteBackend
 
 if TYPE_CHECKING:
     from rich.console import Console

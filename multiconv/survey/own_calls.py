@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from multiconv import registry
-from multiconv.workers.process import RemoteBackend, Worker, source_places
+from multiconv.workers.process import Worker, source_places
+from multiconv.workers.remote import RemoteBackend
 
 
 def native_worker(name: str, timeout: float, environment: dict[str, str] | None = None) -> RemoteBackend:

@@ -21,7 +21,7 @@ from multiconv.core.errors import BackendError, BackendUnavailable
 from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host, Progress, Shape, no_progress
 from multiconv.survey.own_calls import native_worker
-from multiconv.workers.process import RemoteBackend
+from multiconv.workers.remote import RemoteBackend
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 
 from multiconv.core import memory
-from multiconv.core.errors import ConvError
+from multiconv.core.backend import Backend
+from multiconv.core.errors import ConvError, UnsupportedError
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array, Host, Operation
-from multiconv.workers.host import HostBackend
-from multiconv.workers.process import TIMEOUT, RemoteBackend, Worker, source_places
+from multiconv.workers.process import TIMEOUT, Worker, source_places
+from multiconv.workers.remote import RemoteBackend
 
 DIRECTIONS = ("forward",)
 
 
-class Candidate(HostBackend):
+class Candidate(Backend):
     """A function that should be a cross-correlation.
 
     It is called as ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in /
@@ -72,19 +73,20 @@ class Candidate(HostBackend):
         package = str(getattr(self.function, "__module__", "")).partition(".")[0]
         return str(getattr(sys.modules.get(package), "__version__", "-"))
 
-    def pads_natively(self, g: Geometry) -> bool:
-        """Whatever it be."""
-        return True
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
+        """Return the function, watched: it must leave its arguments and earlier results as they are.
 
-    def devices(self) -> list[str]:
-        """None that could be known."""
-        return []
-
-    def native_cross_correlate(self, g: Geometry) -> Operation:
-        """The function, watched."""
+        Raises
+        ------
+        UnsupportedError
+            If the operation is another than ``"cross_correlate"``.
+        """
+        if operation != "cross_correlate":
+            raise UnsupportedError(f"{self.name} is a function of the forward direction, and has no {operation}")
         options = {"stride": g.stride, "padding": g.pads, "dilation": g.dilation, "groups": g.groups}
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
+            x = np.moveaxis(x, -1, 1) if g.channels_last else x
             given = [None if a is None else memory.copied(a) for a in (x, w, bias)]
             try:
                 y = self.function(*given, **options)
@@ -96,7 +98,7 @@ class Candidate(HostBackend):
             if not isinstance(y, np.ndarray):
                 raise TypeError(f"it returned {_named(type(y))}, not a NumPy array")
             self._watch(dict(zip(("x", "w", "bias"), zip((x, w, bias), given))), y)
-            return y
+            return np.moveaxis(y, 1, -1) if g.channels_last else y
 
         return cross_correlate
 

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.backend import Backend
-from multiconv.core.errors import UnsupportedError
-from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array, Host, Operation
+from multiconv import Array, ConvSpec, FrameworkBackend, Geometry, Host, Operation, UnsupportedError
 
 __version__ = "1.0"
 
 
-class LoopsBackend(Backend):
+class LoopsBackend(FrameworkBackend):
     """A loop over the taps of the kernel, each of which sees some of the padded input's pixels."""
 
     name = "loops"
@@ -51,8 +48,7 @@ class LoopsBackend(Backend):
 
     # ---- Convolution
 
-    def corr2d(self, X: Array, K: Array) -> Array:
-        X, K = self._own_loop_arrays(X, K)
+    def native_corr2d(self, X: Array, K: Array) -> Array:
         Y = np.zeros((X.shape[0] - K.shape[0] + 1, X.shape[1] - K.shape[1] + 1), X.dtype)
         for i, j in np.ndindex(Y.shape):
             for a, b in np.ndindex(K.shape):

@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.errors import ConvError
-from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array, Host, Operation
+from multiconv import Array, ConvError, ConvSpec, Geometry, Host, Operation
 from multiconv_loops import LoopsBackend
 
 
@@ -32,11 +30,11 @@ class TroubleBackend(LoopsBackend):
         super().__init__()
         self.layers: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def corr2d(self, X: Array, K: Array) -> Array:
+    def native_corr2d(self, X: Array, K: Array) -> Array:
         if X[0, 0] == Trouble.COUNT_LAYERS:
             return np.array([[len(self.layers)]], X.dtype)
         result = TROUBLES.get(float(X[0, 0]), lambda: None)()
-        return super().corr2d(X, K) if result is None else result
+        return super().native_corr2d(X, K) if result is None else result
 
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
         layer = super().native_layer(spec, w, bias)
