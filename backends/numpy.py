@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from multiconv.algorithms.choice import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
-from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.errors import UnsupportedError, UsageError
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
@@ -25,7 +25,7 @@ class NumpyBackend(FrameworkBackend):
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is no such algorithm; and in a call, if it can't compute what is asked for.
     """
 
@@ -36,7 +36,7 @@ class NumpyBackend(FrameworkBackend):
     def __init__(self, algorithm: str = "direct") -> None:
         super().__init__()
         if algorithm not in (*POLICIES, *ALGORITHMS):
-            raise ConvError(f"algorithm must be one of {', '.join((*POLICIES, *ALGORITHMS))}, not {algorithm!r}")
+            raise UsageError(f"algorithm must be one of {', '.join((*POLICIES, *ALGORITHMS))}, not {algorithm!r}")
         self._wanted = algorithm
 
     # ---- Arrays

@@ -29,7 +29,9 @@ from multiconv.core.errors import (
     BackendTimeout,
     BackendUnavailable,
     ConvError,
+    MulticonvError,
     UnsupportedError,
+    UsageError,
 )
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
@@ -51,8 +53,10 @@ __all__ = [
     "FrameworkBackend",
     "Geometry",
     "Host",
+    "MulticonvError",
     "Operation",
     "UnsupportedError",
+    "UsageError",
     "backend",
     "backends",
 ]

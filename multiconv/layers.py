@@ -15,7 +15,7 @@ from importlib.resources import files
 from math import lcm
 from typing import Any
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError, suggestion
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Ints, Padding
 
@@ -93,7 +93,7 @@ class Layer:
 
         Raises
         ------
-        ConvError
+        UsageError
             If the layer is no convolution, such as one whose groups don't divide its channels.
 
         Examples
@@ -160,7 +160,7 @@ def layers(network: str) -> tuple[Layer, ...]:
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is no such network.
 
     Examples
@@ -177,7 +177,7 @@ def source(network: str) -> str:
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is no such network.
 
     Examples
@@ -223,7 +223,7 @@ def layer_set(name: str) -> LayerSet:
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is none of this name.
 
     Examples
@@ -238,7 +238,8 @@ def layer_set(name: str) -> LayerSet:
     if name == "laptop":
         return LayerSet(name, LAPTOP_SOURCE, tuple(_named(*chosen) for chosen in LAPTOP))
     if name not in _layer_sets():
-        raise ConvError(f"the set of layers must be one of {', '.join(layer_sets())}, not {name!r}")
+        known = layer_sets()
+        raise UsageError(f"the set of layers must be one of {', '.join(known)}, not {name!r}{suggestion(name, known)}")
     entry = _layer_sets()[name]
     counts = Counter(entry["layers"])
     chosen = (replace(parse_layer(text), network=name, count=count) for text, count in counts.items())
@@ -259,7 +260,7 @@ def parse_layer(text: str) -> Layer:
 
     Raises
     ------
-    ConvError
+    UsageError
         If it is none of these, or no convolution with two spatial axes.
 
     References
@@ -320,7 +321,7 @@ def _named(of: str, name: str) -> Layer:
     found = [layer for layer in layer_set(of).layers if layer.name == name]
     if not found:
         names = ", ".join(layer.name for layer in layer_set(of).layers)
-        raise ConvError(f"{of} has no layer {name!r}: its layers are {names}")
+        raise UsageError(f"{of} has no layer {name!r}: its layers are {names}")
     return found[0]
 
 
@@ -329,17 +330,17 @@ def _from_shapes(text: str) -> Layer:
     for word in text.split():
         name, _, value = word.partition("=")
         if name not in SHAPES or not value:
-            raise ConvError(f"a layer is given as {' '.join(f'{s}=...' for s in SHAPES)}, without {word!r}")
+            raise UsageError(f"a layer is given as {' '.join(f'{s}=...' for s in SHAPES)}, without {word!r}")
         numbers = value.split(",")
         if not all(n.isdecimal() for n in numbers):
             if name != "padding":
-                raise ConvError(f"{name} of a layer must be ints, not {value!r}")
+                raise UsageError(f"{name} of a layer must be ints, not {value!r}")
             options[name] = value
         else:
             options[name] = tuple(map(int, numbers)) if name in "xw" or len(numbers) > 1 else int(numbers[0])
     x, w = options.pop("x", ()), options.pop("w", ())
     if len(x) != 4 or len(w) != 4:
-        raise ConvError(f"a layer has x=N,C_in,H,W and w=C_out,C_in/groups,H,W, but {text!r} has x={x} and w={w}")
+        raise UsageError(f"a layer has x=N,C_in,H,W and w=C_out,C_in/groups,H,W, but {text!r} has x={x} and w={w}")
     layer = Layer(text, "", 1, x[1], w[0], x[2:], w[2:], batch=x[0], **options)
     layer.spec.resolve(x, w)
     return layer
@@ -352,10 +353,10 @@ def _from_descriptor(text: str) -> Layer:
     entries = {what: int(number) for what, number in ENTRY.findall(body)}
     known = {"g", "mb", "ic", "oc"} | {what + axis for what in "iokspd" for axis in "hw"}
     if "".join(f"{a}{b}" for a, b in ENTRY.findall(body)) != body or not {"ic", "oc", "ih", "kh"} <= set(entries):
-        raise ConvError(f"a layer's descriptor is written as mb1ic64ih56oc64oh56kh3ph1, not as {text!r}")
+        raise UsageError(f"a layer's descriptor is written as mb1ic64ih56oc64oh56kh3ph1, not as {text!r}")
     if not set(entries) <= known:
         strange = ", ".join(sorted(set(entries) - known))
-        raise ConvError(f"a layer's descriptor has two spatial axes, h and w, but {text!r} has {strange}")
+        raise UsageError(f"a layer's descriptor has two spatial axes, h and w, but {text!r} has {strange}")
 
     def along(axis: str) -> tuple[int, int, int, int, tuple[int, int]]:
         """Size, kernel, stride, dilation and pads."""
@@ -390,7 +391,7 @@ def _from_descriptor(text: str) -> Layer:
     )
     wanted = tuple(entries.get("o" + axis, entries.get("oh", out)) for axis, out in zip("hw", layer.geometry().out))
     if layer.geometry().out != wanted:
-        raise ConvError(f"{text!r} says an output of {wanted}, but what it describes comes to {layer.geometry().out}")
+        raise UsageError(f"{text!r} says an output of {wanted}, but what it describes comes to {layer.geometry().out}")
     return layer
 
 
@@ -402,7 +403,7 @@ def _layer_sets() -> dict[str, Any]:
 
 def _known(network: str) -> str:
     if network not in networks():
-        raise ConvError(f"network must be one of {', '.join(networks())}, not {network!r}")
+        raise UsageError(f"network must be one of {', '.join(networks())}, not {network!r}")
     return network
 
 

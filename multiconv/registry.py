@@ -15,7 +15,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendUnavailable, MulticonvError, UsageError, suggestion
+from multiconv.core.targets import parse_target, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,9 +115,9 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
     Raises
     ------
     BackendUnavailable
-        If it can't be had. The message says why and what to type.
-    ConvError
-        If the backend has an option of this name, but not this value for it.
+        If it is not available. The message says why and what to type.
+    UsageError
+        If there is no backend of this name, or it has no such option or value.
 
     Examples
     --------
@@ -126,18 +127,18 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
     True
     >>> backend("caffe")
     Traceback (most recent call last):
-    multiconv.BackendUnavailable: there is no backend 'caffe': the backends are numpy, torch, ...
+    multiconv.UsageError: there is no backend 'caffe': the backends are numpy, torch, ...
     """
     if not isinstance(name, str):
-        raise BackendUnavailable(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
+        raise UsageError(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
     if timeout is not None and not timeout > 0:
-        raise BackendUnavailable(f"timeout must be a number of seconds above 0, not {timeout!r}")
+        raise UsageError(f"timeout must be a number of seconds above 0, not {timeout!r}")
     place = locate(name)
     if place.here and not worker:
-        return _in_process(name.partition("@")[0], *sorted(options.items()))
+        return _in_process(plain_name(name), *sorted(options.items()))
     if options:
         raise BackendUnavailable(f"{name} would run in a worker, which takes no options, but was given {options}")
-    return _in_worker(name.partition("@")[0], place.python, timeout)
+    return _in_worker(plain_name(name), place.python, timeout)
 
 
 def new_worker(name: str, timeout: float | None = None, environment: dict[str, str] | None = None) -> RemoteBackend:
@@ -157,7 +158,7 @@ def new_worker(name: str, timeout: float | None = None, environment: dict[str, s
     ['cpu']
     >>> numpy.close()
     """
-    return _worker(name.partition("@")[0], locate(name).python, timeout, environment)
+    return _worker(plain_name(name), locate(name).python, timeout, environment)
 
 
 def backends(*, probe: bool = False) -> list[BackendInfo]:
@@ -216,15 +217,11 @@ def locate(name: str) -> Place:
     """
     from multiconv.workers import environments
 
-    plain, _, where = name.partition("@")
-    known = _entry_points()
-    if plain not in known:
-        raise BackendUnavailable(f"there is no backend {plain!r}: the backends are {', '.join(names())}")
-    if name.endswith("@"):
-        raise BackendUnavailable(
-            f"{name!r} says neither a version, as in {plain}@1.2.3, nor a path, as in {plain}@/a/python"
-        )
-    if os.sep in where:
+    target = parse_target(name)
+    plain, where, name = target.backend, target.place, target.name
+    if plain not in _entry_points():
+        raise unknown_backend(plain or target.function)
+    if target.is_path:
         return _elsewhere(plain, Path(where).expanduser().absolute())
     if not where:
         named = environments.override(plain)
@@ -243,6 +240,17 @@ def locate(name: str) -> Place:
     )
 
 
+def unknown_backend(name: str) -> UsageError:
+    """Return the error of a name that no backend has.
+
+    Examples
+    --------
+    >>> str(unknown_backend("torhc"))
+    "there is no backend 'torhc' (did you mean 'torch'?): the backends are numpy, torch, jax, tensorflow, mxnet"
+    """
+    return UsageError(f"there is no backend {name!r}{suggestion(name, names())}: the backends are {', '.join(names())}")
+
+
 def install_command(name: str) -> str:
     """What to type to get a backend.
 
@@ -253,7 +261,8 @@ def install_command(name: str) -> str:
     """
     from multiconv.workers.environments import RECIPES
 
-    plain, _, wanted = name.partition("@")
+    target = parse_target(name)
+    plain, wanted = target.backend, target.place
     if plain in RECIPES:
         return f"multiconv env create {name}"
     distribution = _entry_points()[plain].dist
@@ -272,7 +281,7 @@ def _in_process(name: str, *options: tuple[str, Any]) -> Backend:
     try:
         loaded = _entry_points()[name].load()
         made: Backend = loaded() if not options else _with_options(name, loaded, dict(options))
-    except (BackendUnavailable, ConvError):
+    except MulticonvError:
         raise
     except Exception as error:
         raise BackendUnavailable(

@@ -63,7 +63,7 @@ def right(x: Any, w: Any, bias: Any, **options: Any) -> Any:
     ids=str,
 )
 def test_a_mistake_in_the_options_is_said_in_a_sentence(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(mc.ConvError, match=words):
+    with pytest.raises(mc.UsageError, match=words):
         assert_conforms(right, **options)
 
 

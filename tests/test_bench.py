@@ -27,7 +27,7 @@ from multiconv.bench.run import bench
 from multiconv.bench.statistics import Ratio
 from multiconv.bench.workers import TimedWorker, parse_variant
 from multiconv.cli.main import main
-from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.layers import Layer, descriptor, layer_set, layer_sets, layers, parse_layer
 
 # ---- Statistics
@@ -132,7 +132,7 @@ def test_descriptors(text, x, w, pads, stride, dilation):
     ],
 )
 def test_what_is_no_layer(text):
-    with pytest.raises(ConvError):
+    with pytest.raises(UsageError):
         parse_layer(text)
 
 
@@ -188,7 +188,7 @@ def test_laptop_is_of_layers_of_other_sets():
 
 
 def test_no_such_set():
-    with pytest.raises(ConvError, match=r"must be one of resnet50, .*, laptop, not 'desktop'"):
+    with pytest.raises(UsageError, match=r"must be one of resnet50, .*, laptop, not 'desktop'"):
         layer_set("desktop")
 
 
@@ -266,7 +266,7 @@ def test_a_fast_algorithm_is_held_to_the_bound_that_it_declares():
 
 @pytest.mark.parametrize("text", ["numpy+", "numpy+a", "numpy+=1"])
 def test_what_is_no_variant(text):
-    with pytest.raises(ConvError, match="a variant is written as"):
+    with pytest.raises(UsageError, match="a variant is written as"):
         parse_variant(text)
 
 
@@ -407,10 +407,10 @@ def test_a_line_that_was_not_finished_is_dropped(tmp_path):
 def test_another_benchmarks_journal_is_refused(tmp_path):
     path = tmp_path / "journal"
     Journal(path, {"seed": 0, "rounds": 5})
-    with pytest.raises(ConvError, match="it differs in seed"):
+    with pytest.raises(UsageError, match="it differs in seed"):
         Journal(path, {"seed": 1, "rounds": 5})
     path.write_text("something else\n")
-    with pytest.raises(ConvError, match="is no journal"):
+    with pytest.raises(UsageError, match="is no journal"):
         Journal(path, {"seed": 1})
 
 

@@ -126,9 +126,9 @@ def test_a_candidate_has_one_direction_only() -> None:
         mc.UnsupportedError, match="conv is a function of the forward direction, and has no cross_correlate_vjp"
     ):
         candidate.cross_correlate_vjp(X, W, None, X[..., :2, :2])
-    with pytest.raises(mc.ConvError, match="must be a function, not 3"):
+    with pytest.raises(mc.UsageError, match="must be a function, not 3"):
         Candidate(3)  # type: ignore[arg-type]
-    with pytest.raises(mc.ConvError, match=r"named as package\.module:function, not as 'conv'"):
+    with pytest.raises(mc.UsageError, match=r"named as package\.module:function, not as 'conv'"):
         Candidate("conv")
 
 

@@ -41,6 +41,20 @@ def test_json_on_standard_output_is_alone_there() -> None:
     ("arguments", "words"),
     [
         (("check", "caffe"), "there is no backend 'caffe': the backends are numpy, torch, jax, tensorflow, mxnet"),
+        (("check", "torhc"), "there is no backend 'torhc' (did you mean 'torch'?)"),
+        (("check", "torch@"), "'torch@' says neither a version, as in torch@1.2.3, nor a path"),
+        (("check", "numpy", "--dtype", "bfloat16"), "numpy does not compute in bfloat16: it has float32, float64"),
+        (("check", "--candidate", "conv"), "named as package.module:function or path/file.py:function, not as 'conv'"),
+        (("bench", "caffe"), "there is no backend 'caffe'"),
+        (("bench", "numpy+fast"), "a variant is written as numpy+NAME=VALUE, not as 'numpy+fast'"),
+        (("bench", "--set", "resnet5"), "not 'resnet5' (did you mean 'resnet50'?)"),
+        (("capabilities", "keers"), "there is no backend 'keers'"),
+        (("properties", "jaxx"), "there is no backend 'jaxx' (did you mean 'jax'?)"),
+        (("quirks", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
+        (("lesson", "run", "paddng"), "there is no lesson 'paddng' (did you mean 'padding-and-stride'?)"),
+        (("lesson", "export", "channel", "-o", "x.ipynb"), "there is no lesson 'channel' (did you mean 'channels'?)"),
+        (("env", "create", "caffe"), "multiconv can't make an environment for 'caffe': it can for numpy, torch"),
+        (("env", "create", "torhc"), "multiconv can't make an environment for 'torhc' (did you mean 'torch'?)"),
         (("check", "--examples", "-1"), "-1 is not in the range"),
         (("check", "--examples", "many"), "'many' is not a valid integer"),
         (("check", "--dtype", "int8"), "'int8' is not one of"),
@@ -54,6 +68,7 @@ def test_bad_usage_exits_with_2_and_says_why(arguments: tuple[str, ...], words: 
     ran = multiconv(*arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert words in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -62,7 +77,6 @@ def test_bad_usage_exits_with_2_and_says_why(arguments: tuple[str, ...], words: 
         (("check", "torch@9.9.9"), "multiconv env create torch@9.9.9"),
         (("check", "torch@/nowhere/python"), "torch can't run in /nowhere/python: No such file or directory"),
         (("check", "torch@/bin/ls"), "it is no Python that works"),
-        (("env", "create", "caffe"), "caffe"),
         (("env", "remove", "jax@0.0.1"), "jax@0.0.1"),
     ],
 )
@@ -76,7 +90,7 @@ def test_what_cannot_be_had_exits_with_3_and_says_what_to_type(
 
 
 def test_backends_lists_the_five_with_dtypes_and_devices() -> None:
-    ran = multiconv("backends", "--json")
+    ran = multiconv("backends", "--json", "--probe")
     listed = {b["name"]: b for b in json.loads(ran.stdout)["backends"]}
     assert ran.returncode == 0
     assert list(listed)[:5] == ["numpy", "torch", "jax", "tensorflow", "mxnet"]
@@ -85,6 +99,28 @@ def test_backends_lists_the_five_with_dtypes_and_devices() -> None:
         assert set(backend["dtypes"]) >= {"float32", "float64"}
         assert any("cpu" in device for device in backend["devices"])
     assert listed["mxnet"]["version"] == "1.9.1"
+
+
+def test_backends_are_listed_from_what_is_installed_and_loads_none() -> None:
+    script = """
+import sys
+from click.testing import CliRunner
+from multiconv.cli.main import main
+ran = CliRunner().invoke(main, ["backends"])
+print(ran.output)
+assert ran.exit_code == 0
+assert not {"torch", "jax", "tensorflow", "mxnet"} & set(sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    for name in ("numpy", "torch", "jax", "tensorflow", "mxnet"):
+        assert re.search(rf"^{name} +\d", ran.stdout, re.MULTILINE)
+    assert "dtypes" not in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["np", "NumPy"])
+def test_an_alias_is_taken_for_the_name(name: str) -> None:
+    ran = multiconv("check", name, "--examples", "0", "--json", "-")
+    assert [b["name"] for b in json.loads(ran.stdout)["backends"]] == ["numpy"]
 
 
 def test_backends_says_how_to_get_one_that_is_missing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 from multiconv.lessons import digits
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -37,7 +37,7 @@ def written(folder, images=None, labels=None):
 
 def refused(path, data, reason):
     path.write_bytes(data)
-    with pytest.raises(ConvError, match=reason) as refusal:
+    with pytest.raises(UsageError, match=reason) as refusal:
         digits.read_idx(path)
     assert str(path) in str(refusal.value)
 
@@ -72,13 +72,13 @@ def test_as_many_as_there_are_is_all_that_come():
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_count_below_one_is_refused(count, tmp_path):
     for mnist in (None, written(tmp_path)):
-        with pytest.raises(ConvError, match=f"count is {count}, but at least 1"):
+        with pytest.raises(UsageError, match=f"count is {count}, but at least 1"):
             digits.load(mnist, count)
 
 
 def test_without_scikit_learn_it_says_what_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ConvError, match=re.escape("pip install 'multiconv[lessons]'")):
+    with pytest.raises(UsageError, match=re.escape("pip install 'multiconv[lessons]'")):
         digits.load()
 
 
@@ -142,21 +142,21 @@ def test_a_folder_that_is_not_there_or_is_a_file_is_no_folder(tmp_path):
     file = tmp_path / "file"
     file.touch()
     for path in (tmp_path / "nowhere", file):
-        with pytest.raises(ConvError, match=re.escape(f"{path} is not a folder")):
+        with pytest.raises(UsageError, match=re.escape(f"{path} is not a folder")):
             digits.load(path)
 
 
 @pytest.mark.parametrize("missing", [IMAGES, LABELS])
 def test_a_file_that_is_missing_is_named(missing, tmp_path):
     (written(tmp_path) / missing).unlink()
-    with pytest.raises(ConvError, match=re.escape(f"{tmp_path} has no {missing} or {missing}.gz")):
+    with pytest.raises(UsageError, match=re.escape(f"{tmp_path} has no {missing} or {missing}.gz")):
         digits.load(tmp_path)
 
 
 def test_a_folder_by_the_name_of_a_file_is_not_the_file(tmp_path):
     (written(tmp_path) / IMAGES).rename(tmp_path / "moved")
     (tmp_path / IMAGES).mkdir()
-    with pytest.raises(ConvError, match=f"has no {IMAGES}"):
+    with pytest.raises(UsageError, match=f"has no {IMAGES}"):
         digits.load(tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_a_folder_by_the_name_of_a_file_is_not_the_file(tmp_path):
 )
 def test_images_of_another_shape_or_dtype_are_refused(images, tmp_path):
     has = re.escape(f"{IMAGES} has {images.dtype} of shape {images.shape}, where MNIST has uint8")
-    with pytest.raises(ConvError, match=has):
+    with pytest.raises(UsageError, match=has):
         digits.load(written(tmp_path, images))
 
 
@@ -193,12 +193,12 @@ def test_images_of_another_shape_or_dtype_are_refused(images, tmp_path):
 @pytest.mark.parametrize("count", [3, 256])
 def test_labels_that_are_not_one_for_each_image_are_refused_however_few_are_asked_for(labels, count, tmp_path):
     has = re.escape(f"{LABELS} has {labels.dtype} of shape {labels.shape}, where labels of 7 images are")
-    with pytest.raises(ConvError, match=has):
+    with pytest.raises(UsageError, match=has):
         digits.load(written(tmp_path, labels=labels), count)
 
 
 def test_a_label_that_is_no_digit_is_refused(tmp_path):
-    with pytest.raises(ConvError, match="a label 10, where MNIST's are from 0 to 9"):
+    with pytest.raises(UsageError, match="a label 10, where MNIST's are from 0 to 9"):
         digits.load(written(tmp_path, labels=np.arange(4, 11, dtype=np.uint8)))
 
 
@@ -284,5 +284,5 @@ def test_what_gz_promises_and_is_not_compressed_is_read_as_it_is(tmp_path):
 
 def test_what_can_not_be_opened_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(ConvError, match=re.escape(f"{path} can't be read: ")):
+        with pytest.raises(UsageError, match=re.escape(f"{path} can't be read: ")):
             digits.read_idx(path)

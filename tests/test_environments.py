@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from multiconv.core.errors import BackendUnavailable
+from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.workers import environments
 from multiconv.workers.environments import (
     RECIPES,
@@ -199,7 +199,7 @@ def test_home_is_where_the_variable_says(home, monkeypatch):
 @pytest.mark.parametrize("name", MALFORMED)
 @pytest.mark.parametrize("function", [find, create, remove])
 def test_a_malformed_name_is_refused_and_touches_nothing(function, name, home):
-    with pytest.raises(BackendUnavailable, match="names no environment"):
+    with pytest.raises(UsageError, match="names no environment"):
         function(name)
     assert not home.exists()
 
@@ -211,7 +211,7 @@ def test_a_version_can_be_asked_for(version):
 
 def test_an_unknown_backend_is_refused_with_the_known_ones(home):
     assert find("caffe") is None
-    with pytest.raises(BackendUnavailable, match="'caffe', only for numpy, torch, jax, tensorflow, mxnet"):
+    with pytest.raises(UsageError, match="'caffe': it can for numpy, torch, jax, tensorflow, mxnet"):
         create("caffe@1.0")
     assert not home.exists()
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 from multiconv.lessons.figures import KINDS, draw
 from multiconv.lessons.run import BACKENDS, Picture, Tab
 
@@ -89,7 +89,7 @@ def test_images_are_the_references_and_those_of_another_where_there_is_none():
     ],
 )
 def test_what_can_not_be_drawn_is_refused(picture, of, words):
-    with pytest.raises(ConvError, match=words):
+    with pytest.raises(UsageError, match=words):
         draw(picture, tabs(*of))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.oracle.values import ALL_VALUES, VALUES
 from multiconv.testing import coverage
@@ -134,5 +134,5 @@ CONTRADICTIONS = [
 
 @pytest.mark.parametrize(("fixed", "words"), CONTRADICTIONS, ids=str)
 def test_what_no_convolution_has_is_refused_in_words(fixed, words):
-    with pytest.raises(ConvError, match=words):
+    with pytest.raises(UsageError, match=words):
         draw_problems(5, 0, fixed=fixed)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 from multiconv.lessons import kernels
 from multiconv.lessons.kernels import blur, describe, describe_all, directional_edge, parse, second_derivative, table
 
@@ -439,7 +439,7 @@ def test_parse_reads_what_was_written(kernel, form):
     ],
 )
 def test_what_is_no_kernel_is_refused(kernel, words):
-    with pytest.raises(ConvError, match=words):
+    with pytest.raises(UsageError, match=words):
         describe(kernel)
 
 
@@ -463,7 +463,7 @@ def test_what_is_no_kernel_is_refused(kernel, words):
     ],
 )
 def test_what_is_no_text_of_a_kernel_is_refused(text, words):
-    with pytest.raises(ConvError, match=words):
+    with pytest.raises(UsageError, match=words):
         parse(text)
 
 
@@ -481,5 +481,5 @@ def test_what_is_no_text_of_a_kernel_is_refused(text, words):
     ],
 )
 def test_what_cannot_be_made_is_refused(make, words):
-    with pytest.raises(ConvError, match=words):
+    with pytest.raises(UsageError, match=words):
         make()

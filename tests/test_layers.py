@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 from multiconv.core.spec import ConvSpec
 from multiconv.layers import Layer, layers, networks, source
 
@@ -155,7 +155,7 @@ def test_source_cites_the_paper(network, paper):
 @pytest.mark.parametrize("function", [layers, source])
 @pytest.mark.parametrize("network", ["resnet", "", None, ["vgg19"]])
 def test_unknown_network(function, network):
-    with pytest.raises(ConvError, match="network must be one of resnet50, vgg19, mobilenet_v1, not "):
+    with pytest.raises(UsageError, match="network must be one of resnet50, vgg19, mobilenet_v1, not "):
         function(network)
 
 
@@ -171,7 +171,7 @@ def test_geometry(layer):
 
 @pytest.mark.parametrize("groups", [0, 2])
 def test_a_layer_that_is_no_convolution(groups):
-    with pytest.raises(ConvError):
+    with pytest.raises(UsageError):
         Layer("wrong", "none", 1, 3, 4, size=(8, 8), kernel=(3, 3), groups=groups).geometry()
 
 

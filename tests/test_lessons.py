@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from multiconv.cli.main import main
-from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.lessons import run as lessons
 from multiconv.lessons.notebooks import export, notebook
 from multiconv.lessons.run import BACKENDS, CellPlace, Comparison, Lesson, Picture, Tab, comparisons, lesson, run
@@ -136,7 +136,7 @@ def test_a_backend_that_cannot_be_had_is_said() -> None:
 
 
 def test_a_lesson_that_does_not_exist() -> None:
-    with pytest.raises(ConvError, match="there is no lesson 'nonsense': the lessons are cross-correlation"):
+    with pytest.raises(UsageError, match="there is no lesson 'nonsense': the lessons are cross-correlation"):
         lesson("nonsense")
 
 
@@ -175,7 +175,7 @@ def test_another_shape_or_no_number_is_never_right(tmp_path: Path, how: str) -> 
 
 
 def test_what_a_lesson_declares_must_be_understood(tmp_path: Path) -> None:
-    with pytest.raises(ConvError, match=r"text\.md says that v must be 'about right'"):
+    with pytest.raises(UsageError, match=r"text\.md says that v must be 'about right'"):
         compared("about right", [1.0], [1.0], tmp_path)
 
 

@@ -16,7 +16,7 @@ from multiconv.algorithms.choice import ALGORITHMS, METHODS, POLICIES, CrossCorr
 from multiconv.algorithms.tiling import tiles
 from multiconv.algorithms.winograd import kronecker_squares
 from multiconv.core import bounds
-from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendUnavailable, ConvError, UsageError
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
@@ -287,7 +287,7 @@ def test_what_an_algorithm_cannot_do_is_refused_with_the_reason():
         matmul.cross_correlate(x, w)
     with pytest.raises(ConvError, match="winograd can't compute this: it has no kernel gradient of its own"):
         winograd.cross_correlate_vjp(x, w, None, dy)
-    with pytest.raises(ConvError, match=r"algorithm must be one of direct, fast, matmul, im2col, .*, not 'gemm'"):
+    with pytest.raises(UsageError, match=r"algorithm must be one of direct, fast, matmul, im2col, .*, not 'gemm'"):
         mc.backend("numpy", algorithm="gemm")
 
 

@@ -231,8 +231,8 @@ def test_the_command_ends_with_1_if_one_has_changed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("int8-warps",), "no framework has a quirk 'int8-warps': like it are int8-wraps"),
-        (("gradient-aborts", "--framework", "torch"), "torch has no quirk 'gradient-aborts': like it are"),
+        (("int8-warps",), "no framework has a quirk 'int8-warps' (did you mean 'int8-wraps'?)"),
+        (("gradient-aborts", "--framework", "torch"), "torch has no quirk 'gradient-aborts'"),
         (("--framework", "caffe"), "there is no backend 'caffe'"),
         (("--json", "/nowhere/quirks.json"), "can't be written to"),
     ],

@@ -40,7 +40,7 @@ def computes(backend):
 
 
 def refusal(*args, **options):
-    with pytest.raises(mc.BackendUnavailable) as caught:
+    with pytest.raises(mc.MulticonvError) as caught:
         mc.backend(*args, **options)
     return str(caught.value)
 
@@ -60,11 +60,21 @@ def test_the_five_come_first_in_the_order_of_the_project():
 
 
 @pytest.mark.parametrize(
-    "name", ["caffe", "", "NumPy", "numpy ", "@", "caffe@1.0", "caffe@/usr/bin/python3", "../numpy"]
+    "name", ["caffe", "", "numpy ", "caffe@1.0", "caffe@/usr/bin/python3", "../numpy"]
 )
 def test_an_unknown_name_is_refused_and_the_known_ones_are_named(name):
-    said = refusal(name)
-    assert said.startswith(f"there is no backend {name.partition('@')[0]!r}: the backends are numpy, torch, jax, ")
+    with pytest.raises(mc.UsageError) as caught:
+        mc.backend(name)
+    said = str(caught.value)
+    assert said.startswith(f"there is no backend {name.partition('@')[0]!r}")
+    assert ": the backends are numpy, torch, jax, tensorflow, mxnet" in said
+    assert ("did you mean 'numpy'?" in said) == ("numpy" in name)
+
+
+@pytest.mark.parametrize("name", ["NumPy", "np", "NP"])
+def test_an_alias_and_capitals_are_the_backend_itself(name):
+    assert mc.backend(name) is mc.backend("numpy")
+    assert registry.locate(name) == registry.locate("numpy")
 
 
 @pytest.mark.parametrize("name", [None, 3, ["numpy"], np])
@@ -254,9 +264,7 @@ def test_the_version_here_may_be_asked_for_with_or_without_its_local_part() -> N
 
 
 def test_a_name_that_ends_after_the_at_sign_is_refused() -> None:
-    with pytest.raises(
-        mc.BackendUnavailable, match=r"'torch@' says neither a version, as in torch@1\.2\.3, nor a path"
-    ):
+    with pytest.raises(mc.UsageError, match=r"'torch@' says neither a version, as in torch@1\.2\.3, nor a path"):
         mc.backend("torch@")
 
 

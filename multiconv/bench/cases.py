@@ -7,6 +7,7 @@ from math import prod
 
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.spec import Geometry
+from multiconv.core.targets import plain_name
 from multiconv.layers import Layer
 
 DIRECTIONS = ("forward", "input gradient", "kernel gradient")
@@ -110,4 +111,4 @@ def usual_mode(name: str) -> str:
     >>> usual_mode("jax@0.10.2"), usual_mode("torch")
     ('compiled', 'eager')
     """
-    return USUAL_MODES.get(name.partition("@")[0], "eager")
+    return USUAL_MODES.get(plain_name(name), "eager")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multiconv.bench.results import Measurement
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 
 
 class Journal:
@@ -23,7 +23,7 @@ class Journal:
 
     Raises
     ------
-    ConvError
+    UsageError
         If the file is no journal, or another benchmark's.
 
     Attributes
@@ -80,11 +80,11 @@ class Journal:
                     measurement = Measurement(**line["measurement"])
                     self.measurements[measurement.title, measurement.process] = measurement
         except (ValueError, KeyError, TypeError):
-            raise ConvError(f"{self.path} is no journal of a benchmark") from None
+            raise UsageError(f"{self.path} is no journal of a benchmark") from None
         now = json.loads(json.dumps(settings))
         differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
         if differing:
-            raise ConvError(f"{self.path} is the journal of another benchmark: it differs in {', '.join(differing)}")
+            raise UsageError(f"{self.path} is the journal of another benchmark: it differs in {', '.join(differing)}")
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.path is not None:

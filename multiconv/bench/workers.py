@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from multiconv import registry
-from multiconv.core.errors import BackendUnavailable, ConvError
 from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.targets import parse_target, plain_name
 from multiconv.core.types import Host
 from multiconv.workers.process import Worker, source_places
 
@@ -51,7 +51,7 @@ class Variant:
     @property
     def plain_name(self) -> str:
         """The backend's name, without where it runs."""
-        return self.name.partition("@")[0]
+        return plain_name(self.name)
 
 
 def parse_variant(text: str) -> Variant:
@@ -61,7 +61,7 @@ def parse_variant(text: str) -> Variant:
 
     Raises
     ------
-    ConvError
+    UsageError
         If a part has no ``=``.
 
     Examples
@@ -70,15 +70,8 @@ def parse_variant(text: str) -> Variant:
     Variant(label='numpy+algorithm=fast+OPENBLAS_CORETYPE=SkylakeX', name='numpy', options=(('algorithm', 'fast'),), \
 environment=(('OPENBLAS_CORETYPE', 'SkylakeX'),))
     """
-    name, *settings = text.split("+")
-    pairs = []
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not (key and equals):
-            raise ConvError(f"a variant is written as numpy+NAME=VALUE, not as {text!r}")
-        pairs.append((key, value))
-    options = tuple(p for p in pairs if not p[0].isupper())
-    return Variant(text, name, options, tuple(p for p in pairs if p[0].isupper()))
+    target = parse_target(text)
+    return Variant(text, target.name, tuple(target.options.items()), tuple(target.environment.items()))
 
 
 class TimedWorker:
@@ -234,5 +227,5 @@ def entry_point(name: str) -> str:
     """
     found = [e.value for e in entry_points(group=registry.GROUP) if e.name == name]
     if not found:
-        raise BackendUnavailable(f"there is no backend {name!r}: the backends are {', '.join(registry.names())}")
+        raise registry.unknown_backend(name)
     return found[0]

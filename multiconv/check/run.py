@@ -21,8 +21,9 @@ from multiconv import registry
 from multiconv.check.cases import CANDIDATE_EXAMPLES, EXAMPLES, Audience, Case, Draws, Turn, turns_of
 from multiconv.check.results import BackendReport, Disagreement, Report
 from multiconv.check.scripts import script
-from multiconv.core.errors import BackendCrashed, BackendTimeout, BackendUnavailable
+from multiconv.core.errors import BackendCrashed, BackendTimeout, BackendUnavailable, UnsupportedError
 from multiconv.core.memory import ARRANGEMENTS
+from multiconv.core.targets import plain_name
 from multiconv.core.types import Progress, no_progress
 from multiconv.oracle.judgement import Expected, Judgement, judge
 from multiconv.oracle.problem import DIRECTIONS, Problem, first_fault, judged
@@ -91,7 +92,9 @@ def check(
     Raises
     ------
     BackendUnavailable
-        If a backend or a candidate that was named can't be had.
+        If a backend or a candidate that was named is not available.
+    UnsupportedError
+        If one that was named computes in none of the dtypes.
 
     Examples
     --------
@@ -105,6 +108,11 @@ def check(
     if (names or candidates) and missing:
         _close(started)
         raise BackendUnavailable("; ".join(m["reason"] for m in missing))
+    started, without = _with_a_dtype(started, dtypes)
+    if without and (names or candidates):
+        _close(started)
+        raise UnsupportedError("; ".join(m["reason"] for m in without))
+    missing += without
     if values is None:
         values = values_for(algorithm)
     draws = Draws(
@@ -136,7 +144,7 @@ def _start(
             if ":" in name:
                 return [candidate.in_worker(name, timeout, PATIENT_THREADS)]
             environment = PATIENT_THREADS | compile_cache.environment(name, registry.locate(name).version)
-            count = WORKERS.get(name.partition("@")[0], 1)
+            count = WORKERS.get(plain_name(name), 1)
             return [registry.new_worker(name, timeout, environment) for _ in range(count)]
         except BackendUnavailable as error:
             if ":" in name:
@@ -147,6 +155,23 @@ def _start(
         outcomes = list(zip(names, pool.map(start, names)))
     started = [(name, outcome) for name, outcome in outcomes if isinstance(outcome, list)]
     return started, [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
+
+
+def _with_a_dtype(
+    started: list[tuple[str, list[RemoteBackend]]], dtypes: Sequence[str]
+) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
+    """Those that compute in one of these dtypes at least, and what is to be said of the others, which are closed."""
+    able = [(name, workers) for name, workers in started if set(dtypes) & set(workers[0].dtypes)]
+    others = [(name, workers) for name, workers in started if (name, workers) not in able]
+    _close(others)
+    return able, [
+        {
+            "name": name,
+            "reason": f"{name} does not compute in {' or '.join(dtypes)}: it has {', '.join(workers[0].dtypes)}",
+            "install": None,
+        }
+        for name, workers in others
+    ]
 
 
 def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:

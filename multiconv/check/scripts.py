@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from multiconv import oracle
 from multiconv.core.bounds import finfo
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.targets import Target, parse_target
 from multiconv.core.types import Host, Pads, Shape
 from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import Problem
@@ -86,16 +88,16 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
         y = F.conv1d(x, w)
         return y
     """
-    name = backend.partition("@")[0]
-    framework = _template(backend, problem)
+    target = parse_target(backend)
+    name = target.backend or target.function
+    framework = _template(target, problem)
     g = problem.transposed if direction == "conv_transpose" else problem.geometry
     return (
         _templates()
         .get_template(f"script_{framework}.jinja")
         .render(
             backend=backend,
-            module=backend.partition(":")[0],
-            function=backend.partition(":")[2],
+            **_imported(target),
             arranged=[f"{a} = {ARRANGEMENTS[problem.arrangement].format(a)}" for a in ("x", "w")]
             if problem.arrangement != "contiguous"
             else [],
@@ -111,10 +113,19 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
     )
 
 
-def _template(backend: str, problem: Problem) -> str:
+def _imported(target: Target) -> dict[str, Any]:
+    """The candidate's module, the folder to import it from where it is a file, and the function in it."""
+    module, _, function = target.function.rpartition(":")
+    path = Path(module)
+    if path.suffix == ".py":
+        return {"module": path.stem, "folder": str(path.parent), "function": function}
+    return {"module": module, "folder": "", "function": function}
+
+
+def _template(target: Target, problem: Problem) -> str:
     """Whose template: NumPy has no bfloat16 to give to a framework, and no framework is asked about an empty batch."""
-    name = backend.partition("@")[0]
-    if ":" in name:
+    name = target.backend
+    if target.function:
         return "candidate"
     return name if name in TITLES and problem.geometry.batch and problem.dtype != "bfloat16" else "multiconv"
 
@@ -225,7 +236,7 @@ def _in_docstring(fault: str | None) -> str | None:
 
 
 def _headings(name: str, framework: str, direction: str, g: Geometry, dtype: str) -> dict[str, Any]:
-    needs = ["NumPy", name.partition(":")[0] if framework == "candidate" else TITLES.get(framework, framework)]
+    needs = ["NumPy", name.rpartition(":")[0] if framework == "candidate" else TITLES.get(framework, framework)]
     if direction == "layer" and framework in LAYERS_NEED:
         needs.append(LAYERS_NEED[framework])
     return {

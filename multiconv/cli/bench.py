@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import check_names, check_writable, open_console, write_json
-from multiconv.core.errors import ConvError
+from multiconv.cli.options import canonical, check_writable, open_console, write_json
 
 
 @click.command()
@@ -121,27 +120,22 @@ def bench(
         return
     for option, file in (("--json", json_file), ("--html", html_file), ("--resume", journal)):
         check_writable(file, option)
-    try:
-        variants = [parse_variant(name) for name in dict.fromkeys(names or registry.names())]
-        check_names(tuple(v.name for v in variants))
-        wanted = [
-            layer for name in sets or (() if descriptors else ("laptop",)) for layer in layers.layer_set(name).layers
-        ]
-        wanted += [layers.parse_layer(text) for text in descriptors]
-        if options["reference"] not in (None, *(v.label for v in variants)):
-            raise click.UsageError(f"--relative-to: {options['reference']!r} is none of the backends that are timed")
-        with report.progress_bars(open_console(err=True)) as progress:
-            timed = run(
-                variants,
-                wanted,
-                threads=threads or (len(os.sched_getaffinity(0)),),
-                journal=None if journal is None else Path(journal),
-                optional=not names,
-                progress=progress,
-                **options,
-            )
-    except ConvError as error:
-        raise click.UsageError(str(error)) from None
+    variants = [parse_variant(name) for name in dict.fromkeys(names or registry.names())]
+    canonical(v.name for v in variants)
+    wanted = [layer for name in sets or (() if descriptors else ("laptop",)) for layer in layers.layer_set(name).layers]
+    wanted += [layers.parse_layer(text) for text in descriptors]
+    if options["reference"] not in (None, *(v.label for v in variants)):
+        raise click.UsageError(f"--relative-to: {options['reference']!r} is none of the backends that are timed")
+    with report.progress_bars(open_console(err=True)) as progress:
+        timed = run(
+            variants,
+            wanted,
+            threads=threads or (len(os.sched_getaffinity(0)),),
+            journal=None if journal is None else Path(journal),
+            optional=not names,
+            progress=progress,
+            **options,
+        )
     bench_report.print_bench(timed, open_console(err=json_file == "-"))
     if timed.measured:
         write_json(json_file, bench_report.as_pyperf_json(timed))

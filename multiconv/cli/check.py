@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from multiconv.cli.options import check_names, check_writable, json_option, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, json_option, open_console, write_json
 from multiconv.oracle.fast_bounds import ALGORITHMS
 from multiconv.oracle.values import ALL_VALUES
 
@@ -83,10 +83,12 @@ def check(
     from multiconv.check.run import check as run
     from multiconv.cli import report
 
-    check_names(names)
+    names = canonical(names)
     for candidate in candidates:
-        if not all(candidate.partition(":")):
-            raise click.UsageError(f"--candidate: it is named as package.module:function, not as {candidate!r}")
+        if not all(candidate.rpartition(":")):
+            raise click.UsageError(
+                f"--candidate: it is named as package.module:function or path/file.py:function, not as {candidate!r}"
+            )
     check_writable(json_file)
     with report.progress_bars(open_console(err=True)) as progress:
         found = run(

@@ -11,14 +11,20 @@ from multiconv.cli.options import Group, open_console
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output, and nothing else there.")
-def backends(as_json: bool) -> None:
-    """List the backends: version, where each runs, dtypes, devices; how to get those that are missing."""
+@click.option("--probe", is_flag=True, help="Start each backend, and ask for its dtypes and devices.")
+def backends(as_json: bool, probe: bool) -> None:
+    """List the backends: version, where each runs, how to install a missing one.
+
+    This reads what is installed and takes less than a second. With --probe each backend is loaded, to see that it
+    works.
+    """
     from multiconv.cli import report
     from multiconv.registry import backends as listed
 
     console = open_console(err=True)
-    with console.status("Asking each backend ...") if console.is_terminal else nullcontext():
-        infos = listed(probe=True)
+    waiting = probe and console.is_terminal
+    with console.status("Asking each backend ...") if waiting else nullcontext():
+        infos = listed(probe=probe)
     if as_json:
         click.echo(report.as_json({"schema": 1, "backends": [info.asdict() for info in infos]}))
     else:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import as_usage, check_names, check_writable, json_option, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, json_option, open_console, write_json
+from multiconv.core.targets import plain_name
 
 
 @click.group()
@@ -52,15 +53,12 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     from multiconv.lessons.report import print_lesson
 
     of = _lesson(name)
-    check_names(names)
+    names = canonical(names)
     for backend in names:
         _check_has_lessons(backend)
     backends = list(dict.fromkeys(names)) or lessons.available()
     console, notes = open_console(), open_console(err=True)
-    with (
-        as_usage(),
-        notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else nullcontext(),
-    ):
+    with notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else nullcontext():
         tabs = lessons.run([of], backends, mnist=mnist)[name]
     compared = lessons.comparisons(of, tabs)
     print_lesson(of, tabs, list(names) or backends[:1], compared, console)
@@ -78,12 +76,11 @@ def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> No
     from multiconv.lessons.notebooks import export
 
     of = _lesson(name)
-    check_names((backend,))
+    (backend,) = canonical((backend,))
     _check_has_lessons(backend)
     check_writable(str(file), "--output")
-    with as_usage():
-        for written in export(of, backend, file, mnist):
-            click.echo(f"wrote {written}", err=True)
+    for written in export(of, backend, file, mnist):
+        click.echo(f"wrote {written}", err=True)
 
 
 @click.command("describe-kernel")
@@ -100,8 +97,7 @@ def describe_kernel(text: str, json_file: str | None) -> None:
     from multiconv.lessons import kernels
 
     check_writable(json_file)
-    with as_usage():
-        described = kernels.describe(kernels.parse(text))
+    described = kernels.describe(kernels.parse(text))
     table = Table(box=None, pad_edge=False, show_header=False, collapse_padding=True)
     for row in kernels.table(described):
         table.add_row(*row)
@@ -114,12 +110,11 @@ def describe_kernel(text: str, json_file: str | None) -> None:
 def _lesson(name: str) -> Any:
     from multiconv.lessons import run as lessons
 
-    with as_usage():
-        return lessons.lesson(name)
+    return lessons.lesson(name)
 
 
 def _check_has_lessons(backend: str) -> None:
     from multiconv.lessons import run as lessons
 
-    if backend.partition("@")[0] not in lessons.BACKENDS:
+    if plain_name(backend) not in lessons.BACKENDS:
         raise click.UsageError(f"there are no lessons in {backend!r}, but in {', '.join(lessons.BACKENDS)}")

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendError, BackendUnavailable, UsageError
+from multiconv.core.targets import parse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+FAILED = 1
 UNAVAILABLE = 3
 INTERRUPTED = 130
 LESSONS_NEED = ("matplotlib", "nbformat", "sklearn", "yaml")
 
 
 class Group(click.Group):
-    """A group whose commands end with the same exit statuses for the same things."""
+    """A group whose commands turn each error of multiconv into one sentence and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and turn what it can't have into an exit status."""
+        """Run a command."""
         try:
             return super().invoke(ctx)
         except BackendUnavailable as error:
             click.echo(f"multiconv: {error}", err=True)
             ctx.exit(UNAVAILABLE)
+        except UsageError as error:
+            raise click.UsageError(str(error)) from None
+        except BackendError as error:
+            click.echo(f"multiconv: {error}", err=True)
+            ctx.exit(FAILED)
         except ModuleNotFoundError as error:
             if error.name not in LESSONS_NEED:
                 raise
@@ -51,15 +57,6 @@ def json_option(what: str) -> Callable[[Command], Command]:
 markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
 
 
-@contextmanager
-def as_usage() -> Iterator[None]:
-    """What is wrong with the input is bad usage."""
-    try:
-        yield
-    except ConvError as error:
-        raise click.UsageError(str(error)) from None
-
-
 def open_console(*, err: bool = False) -> Any:
     """Return a rich console; where it is no terminal, as wide as a line needs, so that a log has no folded paths."""
     from rich.console import Console
@@ -68,14 +65,23 @@ def open_console(*, err: bool = False) -> Any:
     return console if console.is_terminal else Console(stderr=err, highlight=False, width=200)
 
 
-def check_names(names: tuple[str, ...]) -> None:
-    """A backend that doesn't exist is bad usage; one that can't be had is not."""
+def canonical(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of backends as multiconv calls them, each once.
+
+    Raises
+    ------
+    UsageError
+        If there is no backend of a name.
+    """
     from multiconv import registry
 
-    known = registry.names()
+    found = []
     for name in names:
-        if name.partition("@")[0] not in known:
-            raise click.UsageError(f"there is no backend {name!r}: the backends are {', '.join(known)}")
+        target = parse_target(name)
+        if target.backend not in registry.names():
+            raise registry.unknown_backend(target.backend or target.function)
+        found.append(target.name)
+    return tuple(dict.fromkeys(found))
 
 
 def check_writable(file: str | None, option: str = "--json") -> None:

@@ -103,18 +103,18 @@ def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> N
     backend...
     """
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for column in ("backend", "version", "runs in", "dtypes", "devices"):
+    probed = any(info.dtypes for info in infos)
+    for column in ("backend", "version", "runs in", *(("dtypes", "devices") if probed else ())):
         table.add_column(column, overflow="fold")
     for info in infos:
         if info.where is None:
-            table.add_row(escape(info.name), "-", Text("not to be had, see below", "yellow"), "-", "-")
+            table.add_row(escape(info.name), "-", Text("not available, see below", "yellow"))
             continue
         table.add_row(
             escape(info.name),
             info.version,
             escape(info.where if info.where == "this process" else f"worker, {_short(info.python or '')}"),
-            ", ".join(info.dtypes or ()),
-            escape(", ".join(info.devices or ())),
+            *([", ".join(info.dtypes or ()), escape(", ".join(info.devices or ()))] if probed else []),
         )
     console.print(table)
     for info in infos:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import check_names, check_writable, json_option, markdown_option, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, json_option, markdown_option, open_console, write_json
+from multiconv.core.targets import plain_name
 
 
 @click.command()
@@ -30,12 +31,9 @@ def quirks(
     from multiconv.survey import quirks as catalogue
 
     if framework is not None:
-        check_names((framework,))
+        (framework,) = canonical((framework,))
     check_writable(json_file)
-    try:
-        chosen = catalogue.select(ids, framework and framework.partition("@")[0])
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    chosen = catalogue.select(ids, framework and plain_name(framework))
     if markdown:
         click.echo(catalogue.as_markdown(chosen), nl=False)
         return
@@ -75,7 +73,7 @@ def capabilities(
     from multiconv.cli import report
     from multiconv.survey import capabilities as table
 
-    check_names(names)
+    names = canonical(names)
     check_writable(json_file)
     check_writable(markdown_file, "--markdown")
     with report.progress_bars(open_console(err=True)) as progress:
@@ -101,7 +99,7 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
     from multiconv.cli import report
     from multiconv.survey import properties as measured
 
-    check_names(names)
+    names = canonical(names)
     check_writable(json_file)
     check_writable(markdown_file, "--markdown")
     with report.progress_bars(open_console(err=True)) as progress:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 
 SIZE = 28
 COUNT = 256
@@ -55,7 +55,7 @@ def load(mnist: Path | None = None, count: int = COUNT) -> Digits:
 
     Raises
     ------
-    ConvError
+    UsageError
         If `count` is less than 1, if the folder has no such files or they are not what they should be, or without
         scikit-learn.
 
@@ -71,7 +71,7 @@ def load(mnist: Path | None = None, count: int = COUNT) -> Digits:
     ((10, 28, 28), array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
     """
     if count < 1:
-        raise ConvError(f"count is {count}, but at least 1 digit must be asked for")
+        raise UsageError(f"count is {count}, but at least 1 digit must be asked for")
     return _enlarged(count) if mnist is None else _mnist(mnist, count)
 
 
@@ -83,7 +83,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
 
     Raises
     ------
-    ConvError
+    UsageError
         If the file can't be read, is not that, or has not as many elements as it says.
 
     Examples
@@ -99,43 +99,43 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         # By what is in it, not by its name: browsers decompress a file and leave it its .gz.
         data = gzip.decompress(data) if data.startswith(GZIP) else data
     except (OSError, EOFError, zlib.error) as error:
-        raise ConvError(f"{path} can't be read: {error}") from None
+        raise UsageError(f"{path} can't be read: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_DTYPES:
-        raise ConvError(f"{path} is not in the IDX format: it begins with {data[:4]!r}")
+        raise UsageError(f"{path} is not in the IDX format: it begins with {data[:4]!r}")
     dtype, axes = np.dtype(IDX_DTYPES[data[2]]), data[3]
     start = 4 + 4 * axes
     if len(data) < start:
-        raise ConvError(f"{path} is cut off: its shape takes {4 * axes} bytes, but it has {len(data) - 4} for it")
+        raise UsageError(f"{path} is cut off: its shape takes {4 * axes} bytes, but it has {len(data) - 4} for it")
     shape = tuple(int(length) for length in np.frombuffer(data, ">u4", axes, offset=4))
     size = math.prod(shape)
     if len(data) - start != size * dtype.itemsize:
-        raise ConvError(
+        raise UsageError(
             f"{path} says that its shape is {shape}, which takes {size * dtype.itemsize} bytes, but it has "
             f"{len(data) - start} bytes of elements"
         )
     try:
         return np.frombuffer(data[start:], dtype).reshape(shape).astype(dtype.newbyteorder("="))
     except ValueError as error:
-        raise ConvError(f"{path} says that its shape is {shape}, which no array can have: {error}") from None
+        raise UsageError(f"{path} says that its shape is {shape}, which no array can have: {error}") from None
 
 
 def _mnist(folder: Path, count: int) -> Digits:
     if not folder.is_dir():
-        raise ConvError(f"{folder} is not a folder: MNIST's files are looked for in one")
+        raise UsageError(f"{folder} is not a folder: MNIST's files are looked for in one")
     images_file, labels_file = _found(folder, "train-images-idx3-ubyte"), _found(folder, "train-labels-idx1-ubyte")
     images, labels = read_idx(images_file), read_idx(labels_file)
     if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or not len(images):
-        raise ConvError(
+        raise UsageError(
             f"{images_file} has {images.dtype} of shape {images.shape}, "
             f"where MNIST has uint8 of shape (N, {SIZE}, {SIZE})"
         )
     if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
-        raise ConvError(
+        raise UsageError(
             f"{labels_file} has {labels.dtype} of shape {labels.shape}, "
             f"where labels of {len(images)} images are uint8 of shape ({len(images)},)"
         )
     if labels.max() >= CLASSES:
-        raise ConvError(f"{labels_file} has a label {labels.max()}, where MNIST's are from 0 to {CLASSES - 1}")
+        raise UsageError(f"{labels_file} has a label {labels.max()}, where MNIST's are from 0 to {CLASSES - 1}")
     return Digits(images[:count].astype(np.float32) / np.float32(255), labels[:count].astype(np.int64))
 
 
@@ -143,7 +143,7 @@ def _enlarged(count: int) -> Digits:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ConvError("the digits come with scikit-learn: pip install 'multiconv[lessons]'") from None
+        raise UsageError("the digits come with scikit-learn: pip install 'multiconv[lessons]'") from None
     small, labels = load_digits(return_X_y=True)
     images = small[:count].reshape(-1, 8, 8).repeat(3, axis=1).repeat(3, axis=2) / 16
     return Digits(np.pad(images, ((0, 0), (2, 2), (2, 2))).astype(np.float32), labels[:count].astype(np.int64))
@@ -154,4 +154,4 @@ def _found(folder: Path, name: str) -> Path:
         for path in (folder / spelled, folder / f"{spelled}.gz"):
             if path.is_file():
                 return path
-    raise ConvError(f"{folder} has no {name} or {name}.gz, which are MNIST's files")
+    raise UsageError(f"{folder} has no {name} or {name}.gz, which are MNIST's files")

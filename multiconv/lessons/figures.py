@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
+from multiconv.core.targets import plain_name
 from multiconv.core.types import Host
 from multiconv.lessons.run import BACKENDS, REFERENCE, Picture, Tab
 
@@ -69,7 +70,7 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is no such kind of picture, no tab, or a value of another shape than the kind takes.
 
     Examples
@@ -79,17 +80,17 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
     2
     """
     if picture.kind not in KINDS:
-        raise ConvError(f"there is no picture of kind {picture.kind!r}: the kinds are {', '.join(KINDS)}")
+        raise UsageError(f"there is no picture of kind {picture.kind!r}: the kinds are {', '.join(KINDS)}")
     if not tabs:
-        raise ConvError("a picture needs the values of a backend, and there are none")
+        raise UsageError("a picture needs the values of a backend, and there are none")
     for backend, tab in tabs.items():
         if missing := [name for name in picture.values if name not in tab.values]:
-            raise ConvError(f"{backend} has no value {', '.join(missing)} to draw")
+            raise UsageError(f"{backend} has no value {', '.join(missing)} to draw")
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
-        raise ConvError("pictures are drawn by matplotlib: pip install 'multiconv[lessons]'") from None
+        raise UsageError("pictures are drawn by matplotlib: pip install 'multiconv[lessons]'") from None
     with mpl.rc_context():
         mpl.rcdefaults()  # a picture does not depend on somebody's matplotlibrc
         mpl.rcParams.update(SETTINGS)
@@ -131,7 +132,7 @@ def _images(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> No
 def _stack(name: str, value: Host) -> Host:
     """The images of a value of shape (h, w), (n, h, w) or (n, c, h, w), one after another."""
     if value.ndim not in (2, 3, 4) or value.size == 0:
-        raise ConvError(
+        raise UsageError(
             f"{name} of shape {value.shape} is no image: it must have the axes (h, w), (n, h, w) or (n, c, h, w)"
         )
     return value.reshape(-1, *value.shape[-2:])
@@ -202,13 +203,13 @@ KINDS: dict[str, Callable[[Figure, Sequence[str], Mapping[str, Tab]], None]] = {
 
 def _row(name: str, value: Host) -> Host:
     if value.ndim != 1 or value.size == 0:
-        raise ConvError(f"{name} of shape {value.shape} is no row of numbers: it must have one axis")
+        raise UsageError(f"{name} of shape {value.shape} is no row of numbers: it must have one axis")
     return value.astype(np.float64)
 
 
 def _of(styles: Mapping[str, str], backend: str) -> str:
     """The style of a backend; a version of one has the same, a stranger the first."""
-    return styles.get(backend.partition("@")[0]) or next(iter(styles.values()))
+    return styles.get(plain_name(backend)) or next(iter(styles.values()))
 
 
 def _plain(ax: Axes) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 
 Number = int | Fraction | float
 Floats = npt.NDArray[np.float64]
@@ -232,7 +232,7 @@ def describe(kernel: Any, *, tolerance: float = 0.0) -> KernelDescription:
 
     Raises
     ------
-    ConvError
+    UsageError
         If it is no such array, or has no elements, or one that is not finite.
 
     Examples
@@ -246,7 +246,7 @@ def describe(kernel: Any, *, tolerance: float = 0.0) -> KernelDescription:
     'Laplacian'
     """
     if not 0 <= tolerance < 1:
-        raise ConvError(f"tolerance must be in [0, 1), not {tolerance!r}")
+        raise UsageError(f"tolerance must be in [0, 1), not {tolerance!r}")
     given, u = _entries(kernel)
     slack = max(Fraction(tolerance), Fraction(ROUNDINGS * u / (1 - ROUNDINGS * u)))
     largest = max(abs(k) for row in given for k in row)
@@ -302,7 +302,7 @@ def describe_all(kernels: Any, *, tolerance: float = 0.0) -> list[KernelDescript
 
     Raises
     ------
-    ConvError
+    UsageError
         If they have fewer than three axes, there is none, or one is not a kernel.
 
     Examples
@@ -312,7 +312,7 @@ def describe_all(kernels: Any, *, tolerance: float = 0.0) -> list[KernelDescript
     """
     stack = _array(kernels)
     if stack.ndim < 3 or stack.size == 0:
-        raise ConvError(f"a stack of kernels has three axes or more and none empty, but its shape is {stack.shape}")
+        raise UsageError(f"a stack of kernels has three axes or more and none empty, but its shape is {stack.shape}")
     return [describe(one, tolerance=tolerance) for one in stack.reshape(-1, *stack.shape[-2:])]
 
 
@@ -370,7 +370,7 @@ def parse(text: str) -> npt.NDArray[np.object_]:
 
     Raises
     ------
-    ConvError
+    UsageError
         If the text is no list of numbers, or its rows are not equally long.
 
     Examples
@@ -383,7 +383,7 @@ def parse(text: str) -> npt.NDArray[np.object_]:
     Fraction(29, 90)
     >>> parse("[[1, 2], [3]]")
     Traceback (most recent call last):
-    multiconv.ConvError: the rows of a kernel must be equally long: [[1, 2], [3]]
+    multiconv.UsageError: the rows of a kernel must be equally long: [[1, 2], [3]]
     """
     quoted = re.sub(r"[^\[\],\s][^\[\],]*", lambda m: json.dumps(m[0].strip()), text.replace('"', ""))
     try:
@@ -391,13 +391,13 @@ def parse(text: str) -> npt.NDArray[np.object_]:
     except (json.JSONDecodeError, RecursionError):
         lists = None
     if not isinstance(lists, list):
-        raise ConvError(f"a kernel is written as [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], not {reprlib.repr(text)}")
+        raise UsageError(f"a kernel is written as [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], not {reprlib.repr(text)}")
     try:
         words = np.array(lists, dtype=object)
     except ValueError:
-        raise ConvError(f"the rows of a kernel must be equally long: {text.strip()}") from None
+        raise UsageError(f"the rows of a kernel must be equally long: {text.strip()}") from None
     if words.size == 0 or any(isinstance(word, list) for word in words.flat):
-        raise ConvError(f"the rows of a kernel must be equally long, and not empty: {text.strip()}")
+        raise UsageError(f"the rows of a kernel must be equally long, and not empty: {text.strip()}")
     numbers = np.array([_fraction(word) for word in words.flat], dtype=object)
     return numbers.reshape(words.shape)
 
@@ -417,7 +417,7 @@ def directional_edge(angle: float, size: int = 3) -> Floats:
 
     Raises
     ------
-    ConvError
+    UsageError
         If the size is no integer of 2 or more, or the angle not finite.
 
     Examples
@@ -449,7 +449,7 @@ def second_derivative(angle: float, size: int = 3) -> Floats:
 
     Raises
     ------
-    ConvError
+    UsageError
         If the size is no integer of 3 or more, or the angle not finite.
 
     Examples
@@ -483,7 +483,7 @@ def blur(size: int, sigma: float | None = None) -> Floats:
 
     Raises
     ------
-    ConvError
+    UsageError
         If the size is no integer of 1 or more, or sigma not positive and finite.
 
     Examples
@@ -499,7 +499,7 @@ def blur(size: int, sigma: float | None = None) -> Floats:
     if sigma is None:
         return np.outer(_binomial(size), _binomial(size))
     if not 0 < sigma < float("inf"):
-        raise ConvError(f"sigma must be positive and finite, not {sigma!r}")
+        raise UsageError(f"sigma must be positive and finite, not {sigma!r}")
     squares = (np.arange(size) - (size - 1) / 2) ** 2
     weights = np.exp((squares.min() - squares) / (2 * sigma**2))
     return np.outer(weights / weights.sum(), weights / weights.sum())
@@ -507,7 +507,7 @@ def blur(size: int, sigma: float | None = None) -> Floats:
 
 def _require_size(size: int, least: int) -> None:
     if not isinstance(size, int) or isinstance(size, bool) or size < least:
-        raise ConvError(f"size must be an integer of {least} or more, not {size!r}")
+        raise UsageError(f"size must be an integer of {least} or more, not {size!r}")
 
 
 def _binomial(size: int) -> Floats:
@@ -518,7 +518,7 @@ def _binomial(size: int) -> Floats:
 def _unit_vector(angle: float) -> tuple[float, float]:
     """To the right and up; exact for whole quarters of a turn."""
     if not abs(angle) < float("inf"):
-        raise ConvError(f"angle must be finite, not {angle!r}")
+        raise UsageError(f"angle must be finite, not {angle!r}")
     quarters, rest = divmod(angle % 360, 90)
     right, up = cos(radians(rest)), sin(radians(rest))
     return [(right, up), (-up, right), (-right, -up), (up, -right)][int(quarters) % 4]
@@ -526,13 +526,13 @@ def _unit_vector(angle: float) -> tuple[float, float]:
 
 def _array(kernel: Any) -> npt.NDArray[Any]:
     if isinstance(kernel, (str, bytes)):
-        raise ConvError(f"a kernel is rows of numbers, not the text {reprlib.repr(kernel)}: kernels.parse reads text")
+        raise UsageError(f"a kernel is rows of numbers, not the text {reprlib.repr(kernel)}: kernels.parse reads text")
     try:
         array = np.asarray(kernel)
     except ValueError:
-        raise ConvError(f"the rows of a kernel must be equally long: {reprlib.repr(kernel)}") from None
+        raise UsageError(f"the rows of a kernel must be equally long: {reprlib.repr(kernel)}") from None
     if array.dtype.kind not in "biufO":
-        raise ConvError(f"a kernel is of real numbers, not of {array.dtype}: {reprlib.repr(array.tolist())}")
+        raise UsageError(f"a kernel is of real numbers, not of {array.dtype}: {reprlib.repr(array.tolist())}")
     return array
 
 
@@ -540,15 +540,15 @@ def _entries(kernel: Any) -> tuple[Rows, float]:
     """The rows, as they are, and the unit roundoff of the format that they were rounded to; 0 for rational ones."""
     array = _array(kernel)
     if array.ndim not in (1, 2):
-        raise ConvError(
+        raise UsageError(
             f"a kernel has one or two axes, but the shape of this is {array.shape}: "
             "multiconv.lessons.kernels.describe_all takes a stack"
         )
     if array.size == 0:
-        raise ConvError(f"a kernel has at least one element, but the shape of this is {array.shape}")
+        raise UsageError(f"a kernel has at least one element, but the shape of this is {array.shape}")
     rows = [[_fraction(value) for value in row] for row in np.atleast_2d(array).tolist()]
     if sum(abs(k) for row in rows for k in row) > LARGEST_SUM:
-        raise ConvError(f"the entries of a kernel must not sum to more than 1e300: {reprlib.repr(array.tolist())}")
+        raise UsageError(f"the entries of a kernel must not sum to more than 1e300: {reprlib.repr(array.tolist())}")
     if all(k.denominator == 1 for row in rows for k in row):
         return rows, 0.0
     if array.dtype.kind == "f":
@@ -560,13 +560,13 @@ def _entries(kernel: Any) -> tuple[Rows, float]:
 def _fraction(value: Any) -> Fraction:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, str) and not NUMBER.fullmatch(value):
-        raise ConvError(f"{reprlib.repr(value)} is no number: 2, -0.5, 1e-3 and 1/9 are")
+        raise UsageError(f"{reprlib.repr(value)} is no number: 2, -0.5, 1e-3 and 1/9 are")
     try:
         return Fraction(value)
     except ZeroDivisionError:
-        raise ConvError(f"{reprlib.repr(value)} divides by zero") from None
+        raise UsageError(f"{reprlib.repr(value)} divides by zero") from None
     except (TypeError, ValueError, OverflowError):
-        raise ConvError(f"an entry of a kernel must be a finite real number, not {reprlib.repr(value)}") from None
+        raise UsageError(f"an entry of a kernel must be a finite real number, not {reprlib.repr(value)}") from None
 
 
 def _core(rows: Rows, slack: Fraction) -> tuple[Rows, tuple[int, int]]:

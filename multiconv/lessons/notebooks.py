@@ -8,6 +8,7 @@ from typing import Any
 
 import nbformat
 
+from multiconv.core.targets import plain_name
 from multiconv.lessons import digits
 from multiconv.lessons.run import CellPlace, Lesson, Picture
 
@@ -96,6 +97,6 @@ def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> l
 
 
 def _drawing(picture: Picture, backend: str) -> str:
-    values = ", ".join(TO_NUMPY[backend.partition("@")[0]].format(name) for name in picture.values)
+    values = ", ".join(TO_NUMPY[plain_name(backend)].format(name) for name in picture.values)
     head = f"import matplotlib.pyplot as plt\nimport numpy as np\n\nvalues = [{values}]\n"
     return head + dedent(DRAWINGS[picture.kind]).strip("\n") + f"\nplt.suptitle({picture.caption!r})\nplt.show()"

@@ -24,7 +24,7 @@ import yaml
 
 from multiconv import registry
 from multiconv.core import bounds
-from multiconv.core.errors import BackendUnavailable, ConvError
+from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
 from multiconv.core.types import Host
 from multiconv.lessons import digits
 from multiconv.workers import compile_cache
@@ -226,7 +226,7 @@ def lesson(name: str) -> Lesson:
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is none.
 
     Examples
@@ -237,7 +237,8 @@ def lesson(name: str) -> Lesson:
     for one in lessons():
         if one.name == name:
             return one
-    raise ConvError(f"there is no lesson {name!r}: the lessons are {', '.join(one.name for one in lessons())}")
+    known = [one.name for one in lessons()]
+    raise UsageError(f"there is no lesson {name!r}{suggestion(name, known)}: the lessons are {', '.join(known)}")
 
 
 def available() -> list[str]:
@@ -407,7 +408,7 @@ def _compare(backend: str, name: str, value: Host, how: Any, reference: Host) ->
     roundings = ROUNDINGS.fullmatch(how) if isinstance(how, str) else None
     expected = reference if isinstance(how, str) else np.asarray(how)
     if isinstance(how, str) and roundings is None and how != "exact":
-        raise ConvError(f"text.md says that {name} must be {how!r}: it may be exact, N roundings, or numbers")
+        raise UsageError(f"text.md says that {name} must be {how!r}: it may be exact, N roundings, or numbers")
     if value.shape != expected.shape:
         return Comparison(backend, name, np.inf, f"its shape is {value.shape}, not {expected.shape}")
     wide, right = value.astype(np.float64), expected.astype(np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from multiconv import registry
+from multiconv.core.targets import plain_name
 from multiconv.workers.process import Worker, source_places
 from multiconv.workers.remote import RemoteBackend
 
@@ -37,7 +38,7 @@ def native_worker(name: str, timeout: float, environment: dict[str, str] | None 
     """
     if not has_native_calls(name):
         return registry.new_worker(name, timeout, environment)
-    plain, place = name.partition("@")[0], registry.locate(name)
+    plain, place = plain_name(name), registry.locate(name)
     entry_point = f"multiconv.guest.own_calls_{plain}:native"
     return RemoteBackend(Worker(plain, entry_point, source_places(entry_point), place.python, timeout, environment))
 
@@ -50,4 +51,4 @@ def has_native_calls(name: str) -> bool:
     >>> has_native_calls("torch@2.5.1"), has_native_calls("numpy")
     (True, False)
     """
-    return find_spec(f"multiconv.guest.own_calls_{name.partition('@')[0]}") is not None
+    return find_spec(f"multiconv.guest.own_calls_{plain_name(name)}") is not None

@@ -6,7 +6,6 @@ its outcome is what it prints and how it ends. `run` finds out whether that is s
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import subprocess
@@ -23,7 +22,7 @@ from typing import IO, Any, cast
 import tomllib
 
 from multiconv import registry
-from multiconv.core.errors import BackendCrashed, BackendUnavailable
+from multiconv.core.errors import BackendCrashed, BackendUnavailable, UsageError, suggestion
 from multiconv.core.types import Progress, no_progress
 
 SCRIPT_TIMEOUT = 60
@@ -192,15 +191,15 @@ def select(ids: Sequence[str] = (), framework: str | None = None) -> list[Quirk]
     ['numpy', 'torch', 'jax']
     >>> select(["int8-warps"], "torch")
     Traceback (most recent call last):
-    ValueError: torch has no quirk 'int8-warps': like it are int8-wraps
+    multiconv.UsageError: torch has no quirk 'int8-warps' (did you mean 'int8-wraps'?)
     """
     there = [q for q in catalogue() if framework in (None, q.framework)]
     known = list(dict.fromkeys(q.id for q in there))
     for wanted in ids:
         if wanted not in known:
-            near = difflib.get_close_matches(wanted, known, n=3) or known
             who = "no framework has a" if framework is None else f"{framework} has no"
-            raise ValueError(f"{who} quirk {wanted!r}: like it are {', '.join(near)}")
+            rest = suggestion(wanted, known) or f": they are {', '.join(known)}"
+            raise UsageError(f"{who} quirk {wanted!r}{rest}")
     return [q for q in there if not ids or q.id in ids]
 
 

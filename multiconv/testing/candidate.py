@@ -6,15 +6,17 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from multiconv.core import memory
 from multiconv.core.backend import Backend
-from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.errors import UnsupportedError, UsageError
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array, Host, Operation
 from multiconv.workers.process import TIMEOUT, Worker, source_places
@@ -42,7 +44,7 @@ class Candidate(Backend):
 
     Raises
     ------
-    ConvError
+    UsageError
         If it is neither.
     ImportError, AttributeError
         If there is no such module, or no such function in it.
@@ -62,7 +64,7 @@ class Candidate(Backend):
         super().__init__()
         self.function = load(function) if isinstance(function, str) else function
         if not callable(self.function):
-            raise ConvError(f"a candidate must be a function, not {function!r}")
+            raise UsageError(f"a candidate must be a function, not {function!r}")
         self.name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
         self.takes_views = takes_views
         self._last: tuple[Host, bytes] | None = None
@@ -122,12 +124,12 @@ class Candidate(Backend):
 
 
 def load(target: str) -> Callable[..., Any]:
-    """The function that ``"package.module:function"`` names.
+    """Return the function that ``"package.module:function"`` or ``"path/file.py:function"`` names.
 
     Raises
     ------
-    ConvError
-        If it has not that form.
+    UsageError
+        If it has not that form, or there is no such file.
     ImportError, AttributeError
         If there is no such module, or no such function in it.
 
@@ -136,11 +138,25 @@ def load(target: str) -> Callable[..., Any]:
     >>> load("math:sqrt")(4)
     2.0
     """
-    module, _, attribute = target.partition(":")
+    module, _, attribute = target.rpartition(":")
     if not (module and attribute):
-        raise ConvError(f"a candidate is named as package.module:function, not as {target!r}")
-    found: Callable[..., Any] = attrgetter(attribute)(importlib.import_module(module))
+        raise UsageError(f"a candidate is named as package.module:function or path/file.py:function, not as {target!r}")
+    imported = _module_at(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+    found: Callable[..., Any] = attrgetter(attribute)(imported)
     return found
+
+
+def _module_at(path: Path) -> ModuleType:
+    """Import a file as Python does that runs it: with its folder first on the search path."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    sys.path.insert(0, str(path.parent.absolute()))
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def in_worker(target: str, timeout: float = TIMEOUT, environment: dict[str, str] | None = None) -> RemoteBackend:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.fast_bounds import ALGORITHMS
@@ -83,7 +83,7 @@ def assert_conforms(
     AssertionError
         If an answer is wrong, changes from call to call or has lost precision. The message has the smallest problem
         found, as Python text, and what is wrong.
-    ConvError
+    UsageError
         If an option does not exist or has no such value.
 
     Examples
@@ -98,16 +98,16 @@ def assert_conforms(
     ...
     >>> assert_conforms(flipped, strides=2)
     Traceback (most recent call last):
-    multiconv.ConvError: there is no option 'strides' (did you mean 'stride'?). Say what ...
+    multiconv.UsageError: there is no option 'strides' (did you mean 'stride'?). Say what ...
     """
     fixed = settled(fixed, others=SETTINGS)
     if fixed.get("layout") is not None and ConvSpec(layout=fixed["layout"]).channels_last:
-        raise ConvError(
+        raise UsageError(
             f"the function gets its input channels first, so layout={fixed['layout']!r} can't be asked: "
             "let it transpose its input and its result, and leave layout out"
         )
     if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
-        raise ConvError(
+        raise UsageError(
             f"examples must be an int of at least 1, not {examples!r}: with none, nothing would be asserted"
         )
     dtypes = some_of("dtypes", dtypes, FACTORS["dtype"])

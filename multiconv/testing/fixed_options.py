@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
-from multiconv.core.errors import ConvError
+from multiconv.core.errors import UsageError, suggestion
 from multiconv.core.spec import ConvSpec
 
 NUMBERS = ("batch", "in_channels", "out_channels", "groups")
@@ -28,7 +27,7 @@ def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str,
 
     Raises
     ------
-    ConvError
+    UsageError
         If there is no such option, or it has no such value.
 
     Examples
@@ -38,7 +37,7 @@ def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str,
     """
     for name in fixed:
         if name not in OPTIONS:
-            raise ConvError(
+            raise UsageError(
                 f"there is no option {name!r}{suggestion(name, (*OPTIONS, *others))}. "
                 f"Say what a function takes for granted by {', '.join(OPTIONS)}"
             )
@@ -54,7 +53,7 @@ def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str,
             numbers = tuple(_number(name, n, least=1) for n in (value if several else [value]))
             settled_options[name] = numbers if several else numbers[0]
     if "bias" in fixed and not isinstance(fixed["bias"], bool):
-        raise ConvError(f"bias must be True or False, whether there is one, not {fixed['bias']!r}")
+        raise UsageError(f"bias must be True or False, whether there is one, not {fixed['bias']!r}")
     if fixed.get("layout") is not None:
         settled_options["layout"] = ConvSpec(layout=fixed["layout"]).layout
     if "padding" in fixed:
@@ -71,16 +70,16 @@ def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str,
     for name, count in axes.items():
         if count != ndim:
             own = f"{name}={settled_options[name]} is for {count} spatial ax{'is' if count == 1 else 'es'}"
-            raise ConvError(f"{own}, but ndim or another option has {ndim}")
+            raise UsageError(f"{own}, but ndim or another option has {ndim}")
     if ndim is not None and not 1 <= ndim <= 3:
-        raise ConvError(f"{next(iter(axes))} must have 1, 2 or 3 axes, not {ndim}")
+        raise UsageError(f"{next(iter(axes))} must have 1, 2 or 3 axes, not {ndim}")
     return settled_options
 
 
 def _number(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
         within = f"from {least} to {most}" if most < 2**31 - 1 else f"of at least {least}"
-        raise ConvError(f"{name} must be an int {within}, not {value!r}")
+        raise UsageError(f"{name} must be an int {within}, not {value!r}")
     return int(value)
 
 
@@ -96,7 +95,7 @@ def some_of(name: str, given: Any, possible: Collection[str]) -> tuple[str, ...]
 
     Raises
     ------
-    ConvError
+    UsageError
         If a word is not possible, or none was given.
 
     Examples
@@ -107,22 +106,10 @@ def some_of(name: str, given: Any, possible: Collection[str]) -> tuple[str, ...]
     several = (given,) if isinstance(given, (str, type)) else tuple(given)
     words = tuple(np.dtype(word).name if isinstance(word, (type, np.dtype)) else word for word in several)
     if not words:
-        raise ConvError(f"{name} is empty; it may have {', '.join(possible)}")
+        raise UsageError(f"{name} is empty; it may have {', '.join(possible)}")
     for word in words:
         if word not in possible:
-            raise ConvError(
+            raise UsageError(
                 f"{name} can't have {word!r}{suggestion(word, possible)}; it may have {', '.join(possible)}"
             )
     return words
-
-
-def suggestion(word: Any, possible: Collection[str]) -> str:
-    """Return words that suggest the closest of the possible ones, or nothing if none is close.
-
-    Examples
-    --------
-    >>> suggestion("strides", ("stride", "padding"))
-    " (did you mean 'stride'?)"
-    """
-    close = get_close_matches(str(word), possible, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from multiconv.core.errors import ConvError
 from multiconv.core.spec import ConvSpec
-from multiconv.core.types import Host
+from multiconv.core.types import Host, Padding
 from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES, EXTREME, largest_integer
@@ -56,7 +56,8 @@ def no_larger(
     pairs = tuple((some(before, 0), some(after, 0)) for before, after in g.pads)
     # Numbers are among the pairs already: once chosen as they are, they would not shrink any more.
     words = [spec.padding] if isinstance(spec.padding, str) else []
-    padding = spec.padding if "padding" in fixed else draw(st.sampled_from([0, pairs, *words]))
+    paddings: list[Padding] = [0, pairs, *words]
+    padding = spec.padding if "padding" in fixed else draw(st.sampled_from(paddings))
     groups = g.groups if groups_fixed else draw(st.sampled_from(sorted({1, min(2, g.groups), g.groups})))
     in_group = some(g.in_channels // g.groups, what="in_channels")
     out_group = some(g.out_channels // g.groups, what="out_channels")

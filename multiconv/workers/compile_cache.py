@@ -12,6 +12,7 @@ import shutil
 import zlib
 from pathlib import Path
 
+from multiconv.core.targets import plain_name
 from multiconv.workers import environments
 
 LARGEST = 200_000_000  # bytes; a check with a new seed adds some three million
@@ -44,7 +45,7 @@ def environment(name: str, version: str | None = None) -> dict[str, str]:
     >>> environment("numpy")
     {}
     """
-    plain = name.partition("@")[0]
+    plain = plain_name(name)
     if plain == "jax" and JAX not in os.environ:
         return {
             JAX: str(_folder("jax")),

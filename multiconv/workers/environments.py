@@ -28,7 +28,8 @@ from pathlib import Path
 
 import platformdirs
 
-from multiconv.core.errors import BackendUnavailable
+from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
+from multiconv.core.targets import plain_name
 
 MARKER = "multiconv.json"
 TAIL = 15
@@ -267,7 +268,10 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
     """
     backend, asked = _parse(name)
     if backend not in RECIPES:
-        raise BackendUnavailable(f"multiconv can't make an environment for {backend!r}, only for {', '.join(RECIPES)}")
+        raise UsageError(
+            f"multiconv can't make an environment for {backend!r}{suggestion(backend, RECIPES)}: "
+            f"it can for {', '.join(RECIPES)}"
+        )
     found = find(name)
     if found is not None:
         return found
@@ -357,12 +361,13 @@ def interpreters(minors: Sequence[str]) -> Iterator[Path]:
 
 def _parse(name: str) -> tuple[str, str | None]:
     """The backend and the version that a name asks for."""
-    backend, at, version = name.partition("@")
-    if not PLAIN.fullmatch(backend):
-        raise BackendUnavailable(f"{name!r} names no environment; such as mxnet and torch@2.5.1 do")
+    plain, at, version = name.partition("@")
+    if not PLAIN.fullmatch(plain):
+        raise UsageError(f"{name!r} names no environment; such as mxnet and torch@2.5.1 do")
+    backend = plain_name(plain)
     if at and not VERSION.fullmatch(version):
         example = RECIPES[backend].version if backend in RECIPES else "1.2.3"
-        raise BackendUnavailable(f"{name!r} names no environment: the @ wants a version, as in {backend}@{example}")
+        raise UsageError(f"{name!r} names no environment: the @ wants a version, as in {backend}@{example}")
     return backend, version or None
 
 

@@ -261,7 +261,7 @@ class Worker:
 
     def _raise(self, described: dict[str, str], problem: dict[str, Any]) -> NoReturn:
         known = getattr(errors, described["type"], None)
-        if isinstance(known, type) and issubclass(known, errors.ConvError):
+        if isinstance(known, type) and issubclass(known, errors.UsageError):
             raise known(described["message"])
         raise BackendError(
             f"{self.name} raised {described['type']}: {described['message']}",
