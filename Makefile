@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants mutate scan soak bench site clean
+.PHONY: check test test-long lint format mutants mutate scan soak bench site dist clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -53,6 +53,13 @@ bench: $(READY)                       ## the figures that the README quotes, in 
 	$(TIMED) --rounds 3 --set resnet50 --set vgg19 --set single_channel --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_forward.txt
 	$(TIMED) --rounds 3 --set resnet50 --set vgg19 --set single_channel --direction "input gradient" --direction "kernel gradient" --batch 1 | tee $(RESULTS)/numpy_gradients.txt
 	$(TIMED) --rounds 9 $(DEPTHWISE) --direction forward --batch 1 --batch 8 | tee $(RESULTS)/numpy_depthwise.txt
+
+dist: $(READY)                        ## wheel and sdist, installed in a fresh environment and tried there: dist/
+	rm -rf dist build/installed
+	$(BIN)/python -m build --quiet
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build && installed/bin/multiconv check numpy
 
 site: $(READY)                        ## the lessons, run, with an explorer and the API, as pages: build/site/index.html
 	$(BIN)/python site/build.py

@@ -59,9 +59,7 @@ def test_the_five_come_first_in_the_order_of_the_project():
     assert tuple(registry.names()[:5]) == FIVE
 
 
-@pytest.mark.parametrize(
-    "name", ["caffe", "", "numpy ", "caffe@1.0", "caffe@/usr/bin/python3", "../numpy"]
-)
+@pytest.mark.parametrize("name", ["caffe", "", "numpy ", "caffe@1.0", "caffe@/usr/bin/python3", "../numpy"])
 def test_an_unknown_name_is_refused_and_the_known_ones_are_named(name):
     with pytest.raises(mc.UsageError) as caught:
         mc.backend(name)
