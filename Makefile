@@ -67,7 +67,7 @@ site: $(READY)                        ## the lessons, run, with an explorer and 
 # NumPy, PyTorch, JAX and TensorFlow here; MXNet, which can't live with them, in an environment of its own.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,jax,tensorflow,lessons,site,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,jax,tensorflow,bench,lessons,site,dev]"
 	$(BIN)/multiconv env create mxnet
 	touch $(READY)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -27,7 +28,9 @@ NAMES = [one.name for one in ALL]
 def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
     """A lesson made up for a test."""
     (folder / name).mkdir()
-    (folder / name / "text.md").write_text(f"---\ntitle: T\norder: 1\ncompare: {compare}\n---\n```{{cell}} a\n```\n")
+    (folder / name / "text.md").write_text(
+        f"+++\ntitle = 'T'\norder = 1\ncompare = {compare}\n+++\n```{{cell}} a\n```\n"
+    )
     for backend, script in scripts.items():
         (folder / name / f"{backend}.py").write_text(script)
     return Lesson(name, folder / name)
@@ -100,7 +103,7 @@ def test_a_wrong_line_in_one_tab_shows(tmp_path: Path, lesson_tabs: dict[str, di
 
 def test_what_is_printed_and_what_the_values_are(tmp_path: Path) -> None:
     script = "# %% a\nimport numpy as np\nv = [1, 2]\nprint('one')\nprint('two')\n"
-    one = written(tmp_path, "x", "{v: [1, 2]}", numpy=script)
+    one = written(tmp_path, "x", "{v = [1, 2]}", numpy=script)
     tab = run([one], ["numpy"])["x"]["numpy"]
     assert tab.outputs == {"a": "one\ntwo\n"}
     np.testing.assert_array_equal(tab.values["v"], [1, 2])
@@ -120,9 +123,9 @@ def test_what_is_printed_and_what_the_values_are(tmp_path: Path) -> None:
     ids=["raises", "no Python", "no value", "dies", "ends", "hangs"],
 )
 def test_a_tab_that_breaks_costs_its_own_lesson_alone(tmp_path: Path, script: str, error: str) -> None:
-    first = written(tmp_path, "first", "{v: 1}", numpy="# %% a\nv = 1\n")
-    broken = written(tmp_path, "broken", "{v: 1}", numpy=script)
-    last = written(tmp_path, "last", "{v: 1}", numpy="# %% a\nv = 1\n")
+    first = written(tmp_path, "first", "{v = 1}", numpy="# %% a\nv = 1\n")
+    broken = written(tmp_path, "broken", "{v = 1}", numpy=script)
+    last = written(tmp_path, "last", "{v = 1}", numpy="# %% a\nv = 1\n")
     ran = run([first, broken, last], ["numpy"], timeout=5)
     assert re.search(error, ran["broken"]["numpy"].error or "")
     assert comparisons(broken, ran["broken"]) == []
@@ -144,7 +147,7 @@ def test_a_lesson_that_does_not_exist() -> None:
 
 
 def compared(compare: object, numpy: object, torch: object, tmp_path: Path) -> Comparison:
-    one = written(tmp_path, "x", f"{{v: {compare}}}")
+    one = written(tmp_path, "x", f"{{v = {json.dumps(compare)}}}")
     found = comparisons(one, {b: Tab(b, values={"v": np.asarray(v)}) for b, v in (("numpy", numpy), ("torch", torch))})
     assert found[0].backend == "numpy"
     return found[1]
@@ -225,7 +228,7 @@ def test_a_lesson_is_shown_with_code_and_output() -> None:
 
 
 def test_a_disagreement_is_shown_and_is_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    written(tmp_path, "x", "{v: 1}", numpy="# %% a\nv = 2\n")
+    written(tmp_path, "x", "{v = 1}", numpy="# %% a\nv = 2\n")
     monkeypatch.setattr(lessons, "FOLDER", tmp_path)
     ran = CliRunner().invoke(main, ["lesson", "run", "x", "--backend", "numpy"])
     assert ran.exit_code == 1
@@ -244,12 +247,18 @@ def test_what_is_not_mnist_is_bad_usage(tmp_path: Path) -> None:
 
 
 def test_without_what_lessons_need_it_is_said_how_to_get_it() -> None:
-    for missing in ("yaml", "nbformat"):
-        script = f"import sys; sys.modules[{missing!r}] = None; from multiconv.cli.main import main; main()"
-        command = [sys.executable, "-c", script, "lesson", "export", "cross-correlation", "-o", "/tmp/never.ipynb"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ran.returncode == 3
-        assert ran.stderr == f"multiconv: lessons need {missing}: pip install 'multiconv[lessons]'\n"
+    script = "import sys; sys.modules['nbformat'] = None; from multiconv.cli.main import main; main()"
+    command = [sys.executable, "-c", script, "lesson", "export", "cross-correlation", "-o", "/tmp/never.ipynb"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 3
+    assert ran.stderr == "multiconv: this needs nbformat: pip install 'multiconv[lessons]'\n"
+
+
+def test_the_list_needs_no_extra() -> None:
+    absent = "for name in ('matplotlib', 'nbformat', 'sklearn', 'yaml', 'pyperf'): sys.modules[name] = None"
+    script = f"import sys\n{absent}\nfrom multiconv.cli.main import main; main()"
+    ran = subprocess.run([sys.executable, "-c", script, "lesson", "list"], capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == [one.name for one in lessons.lessons()]
 
 
 @pytest.mark.parametrize(

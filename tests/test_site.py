@@ -60,7 +60,7 @@ def test_a_fence_is_longer_than_any_in_the_code(build):
 def test_a_script_that_fails_and_values_that_disagree_are_named(build, tmp_path):
     import numpy as np
 
-    (tmp_path / "text.md").write_text("---\ntitle: T\norder: 1\ncompare:\n  Y: [1, 2]\n---\n")
+    (tmp_path / "text.md").write_text("+++\ntitle = 'T'\norder = 1\ncompare = {Y = [1, 2]}\n+++\n")
     lesson = lessons.Lesson("one", tmp_path)
     tabs = {
         "numpy": lessons.Tab("numpy", values={"Y": np.array([1, 2])}),

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
-import pyperf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -97,14 +96,17 @@ def as_pyperf_json(report: Report) -> str:
     >>> from multiconv.layers import parse_layer
     >>> layer = parse_layer("x=1,1,8,8 w=1,1,3,3")
     >>> report = bench.bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=2, processes=1)
+    >>> import pyperf
     >>> (benchmark,) = pyperf.BenchmarkSuite.loads(as_pyperf_json(report))
     >>> len(benchmark.get_values())
     2
     """
+    import pyperf  # an extra, for this alone
+
     machine = pyperf.Run([1.0]).get_metadata()
     workers = {(w["variant"], w["threads"], w["process"]): w for w in report.workers}
 
-    def run(row: Row, m: Measurement) -> pyperf.Run:
+    def run(row: Row, m: Measurement) -> Any:
         worker = workers[row.entry.variant.label, row.entry.case.threads, m.process]
         metadata = {**machine, **_metadata(row, worker), "loops": m.loops, "first_call": m.first_call}
         return pyperf.Run(m.seconds, metadata=metadata, collect_metadata=False)

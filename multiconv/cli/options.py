@@ -16,7 +16,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FAILED = 1
 UNAVAILABLE = 3
 INTERRUPTED = 130
-LESSONS_NEED = ("matplotlib", "nbformat", "sklearn", "yaml")
+EXTRAS = {"matplotlib": "lessons", "nbformat": "lessons", "sklearn": "lessons", "pyperf": "bench"}
+"""The extra that installs a module which a plain install does not have."""
 
 
 class Group(click.Group):
@@ -35,9 +36,9 @@ class Group(click.Group):
             click.echo(f"multiconv: {error}", err=True)
             ctx.exit(FAILED)
         except ModuleNotFoundError as error:
-            if error.name not in LESSONS_NEED:
+            if error.name not in EXTRAS:
                 raise
-            click.echo(f"multiconv: lessons need {error.name}: pip install 'multiconv[lessons]'", err=True)
+            click.echo(f"multiconv: this needs {error.name}: pip install 'multiconv[{EXTRAS[error.name]}]'", err=True)
             ctx.exit(UNAVAILABLE)
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)

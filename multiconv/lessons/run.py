@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+import tomllib
 
 from multiconv import registry
 from multiconv.core import bounds
@@ -109,8 +109,8 @@ class Lesson:
 
     @cached_property
     def _front_matter(self) -> tuple[dict[str, Any], str]:
-        _, front, text = self.folder.joinpath("text.md").read_text().split("---\n", 2)
-        return yaml.safe_load(front), text
+        _, front, text = self.folder.joinpath("text.md").read_text().split("+++\n", 2)
+        return tomllib.loads(front), text
 
     @property
     def title(self) -> str:
