@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from multiconv.cli.main import main
 
 
 def multiconv(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,7 +93,7 @@ def test_what_cannot_be_had_exits_with_3_and_says_what_to_type(
 
 
 def test_backends_lists_the_five_with_dtypes_and_devices() -> None:
-    ran = multiconv("backends", "--json", "--probe")
+    ran = multiconv("backends", "--probe", "--json", "-")
     listed = {b["name"]: b for b in json.loads(ran.stdout)["backends"]}
     assert ran.returncode == 0
     assert list(listed)[:5] == ["numpy", "torch", "jax", "tensorflow", "mxnet"]
@@ -123,6 +126,32 @@ def test_an_alias_is_taken_for_the_name(name: str) -> None:
     assert [b["name"] for b in json.loads(ran.stdout)["backends"]] == ["numpy"]
 
 
+COMMANDS = [
+    (), ("check",), ("bench",), ("backends",), ("env",), ("env", "create"), ("env", "list"), ("env", "remove"),
+    ("quirks",), ("capabilities",), ("properties",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
+    ("lesson", "export"), ("describe-kernel",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_help_fits_eighty_columns_and_no_summary_is_cut(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.output.splitlines())) <= 80
+    assert "..." not in shown.output.replace("]...", "").replace("[ARGS]...", "")
+
+
+def test_json_means_a_file_or_standard_output_in_every_command(tmp_path: Path) -> None:
+    for command in (["backends"], ["env", "list"], ["quirks", "int8-wraps"], ["describe-kernel", "[1, 2]"]):
+        file = tmp_path / "x.json"
+        to_file = CliRunner().invoke(main, [*command, "--json", str(file)])
+        alone = CliRunner().invoke(main, [*command, "--json", "-"])
+        assert to_file.exit_code == alone.exit_code == 0
+        assert json.loads(file.read_text()) == json.loads(alone.stdout)
+        assert to_file.stdout
+        assert not to_file.stdout.lstrip().startswith("{")
+
+
 def test_backends_says_how_to_get_one_that_is_missing(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "MULTICONV_MXNET_PYTHON"}
     command = [sys.executable, "-m", "multiconv", "backends"]
@@ -136,7 +165,9 @@ def test_environments_are_listed_where_there_are_none(tmp_path: Path) -> None:
     ran = multiconv("env", "list", MULTICONV_HOME=str(tmp_path))
     assert ran.returncode == 0
     assert f"There are none in {tmp_path}. Make one with: multiconv env create mxnet" in ran.stdout
-    assert json.loads(multiconv("env", "list", "--json", MULTICONV_HOME=str(tmp_path)).stdout)["environments"] == []
+    assert (
+        json.loads(multiconv("env", "list", "--json", "-", MULTICONV_HOME=str(tmp_path)).stdout)["environments"] == []
+    )
 
 
 def test_a_kernel_is_described_in_words_and_in_json() -> None:

@@ -84,7 +84,7 @@ def test_the_entry_is_whole(quirk: Quirk) -> None:
 def test_there_are_at_least_thirty_and_the_page_has_them() -> None:
     assert len(CATALOGUE) >= 30
     page = (ROOT / "docs" / "quirks.md").read_text(encoding="utf-8")
-    assert page == quirks.as_markdown(CATALOGUE), "run: multiconv quirks --markdown > docs/quirks.md"
+    assert page == quirks.as_markdown(CATALOGUE), "run: multiconv quirks --markdown docs/quirks.md"
 
 
 # ---- multiconv passes none on

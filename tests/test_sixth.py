@@ -42,7 +42,7 @@ def python(tmp_path_factory):
 
 
 def test_it_is_listed_after_the_five(python):
-    listed = json.loads(python("-m", "multiconv", "backends", "--json", "--probe"))["backends"]
+    listed = json.loads(python("-m", "multiconv", "backends", "--probe", "--json", "-"))["backends"]
     assert [info["name"] for info in listed] == [*FIVE, "loops", "trouble", "wrong"]
     assert listed[5] == {
         "name": "loops",

@@ -8,33 +8,38 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, json_option, open_console, write_json
 
 
-@click.command()
+@click.command(short_help="Time layers on backends.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
 @click.option(
-    "--set", "sets", metavar="SET", multiple=True, help="Time a set of layers; by default laptop. See --list."
+    "--set", "sets", metavar="SET", multiple=True, help="Set of layers, see --list. Repeatable; default laptop."
 )
 @click.option(
     "--layer",
     "descriptors",
     metavar="LAYER",
     multiple=True,
-    help="Time this layer: as benchdnn has it, mb1ic64ih56oc64oh56kh3ph1; in shapes, 'x=1,64,56,56 w=64,64,3,3 "
-    "stride=1 padding=1'; or by name, 'resnet50 conv2_1/2'.",
+    help="One layer: mb1ic64ih56oc64oh56kh3ph1 (benchdnn), 'x=1,64,56,56 w=64,64,3,3 padding=1', or a name such as "
+    "'resnet50 conv2_1/2'. Repeatable.",
 )
-@click.option("--list", "list_sets", is_flag=True, help="List the sets of layers and where they are from, and end.")
+@click.option("--list", "list_sets", is_flag=True, help="List the sets of layers and their sources.")
 @click.option(
     "--direction",
     "directions",
     multiple=True,
     type=click.Choice(["forward", "input gradient", "kernel gradient"]),
     default=("forward", "input gradient", "kernel gradient"),
-    help="By default all three, each alone.",
+    help="Repeatable; default all three.",
 )
 @click.option(
-    "--batch", "batches", metavar="N", multiple=True, type=click.IntRange(1), help="By default the layer's own."
+    "--batch",
+    "batches",
+    metavar="N",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Batch size. Repeatable; default the layer's own.",
 )
 @click.option(
     "--dtype",
@@ -42,48 +47,53 @@ from multiconv.cli.options import canonical, check_writable, open_console, write
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
     default=("float32",),
-    help="By default float32.",
+    help="Repeatable; default float32.",
 )
-@click.option("--threads", metavar="N", multiple=True, type=click.IntRange(1), help="By default one for each core.")
+@click.option(
+    "--threads",
+    metavar="N",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Number of threads. Repeatable; default one per core.",
+)
 @click.option(
     "--layout",
     "layouts",
     multiple=True,
     type=click.Choice(["native", "interface"]),
     default=("native",),
-    help="native, the default: arrays as the framework has them; interface: channels first through multiconv.",
+    help="native (default): the framework's own layout; interface: channels first, through multiconv.",
 )
 @click.option(
     "--mode",
     "modes",
     multiple=True,
     type=click.Choice(["eager", "compiled", "xla"]),
-    help="By default compiled for JAX, eager for the others; a backend is timed in those that it has.",
-)
-@click.option("--rounds", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="In each process.")
-@click.option("--processes", metavar="N", type=click.IntRange(1), default=2, show_default=True, help="Fresh ones.")
-@click.option(
-    "--relative-to", "reference", metavar="BACKEND", help="What to compare with; by default torch, or the first."
+    help="Repeatable; default compiled for JAX, eager for the others.",
 )
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of order and values."
+    "--rounds", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Rounds in each process."
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
-    help="How long a request to a worker may take.",
+    "--processes", metavar="N", type=click.IntRange(1), default=2, show_default=True, help="Number of fresh processes."
+)
+@click.option(
+    "--relative-to", "reference", metavar="BACKEND", help="Backend to compare with; default torch, or the first."
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default="0", help="Random seed."
+)
+@click.option(
+    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default="60",
+    help="Time limit for a request to a worker.",
 )  # fmt: skip
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    help="Write what pyperf reads to FILE; with - to standard output, and nothing else there.",
-)
-@click.option("--html", "html_file", metavar="FILE", help="Write a page with figures to FILE; it needs no network.")
+@json_option
+@click.option("--html", "html_file", metavar="FILE", help="Also write a page with charts to FILE.")
 @click.option(
     "--resume",
     "journal",
     metavar="FILE",
-    help="Keep what is done in FILE, and don't measure again what it has.",
+    help="Keep finished rows in FILE, and skip those that it has.",
 )
 @click.pass_context
 def bench(
@@ -101,11 +111,11 @@ def bench(
 ) -> None:
     """Time layers on backends, and say which is faster and whether the difference is real.
 
-    BACKEND is as in check; numpy+OPENBLAS_CORETYPE=SkylakeX+algorithm=fast is a variant of one, with an environment
-    variable and an option of its class. By default all that can be had.
+    BACKEND is as in check, and may have settings: numpy+OPENBLAS_CORETYPE=SkylakeX+algorithm=fast sets an environment
+    variable and an option of the backend's class. The default is all that are installed. The JSON is pyperf's.
 
-    Exit status: 0 all that is supported was measured, 1 an answer was wrong or a backend failed, 2 bad usage, 3 a
-    backend that was named can't be had.
+    Exit status: 0 everything supported was measured, 1 an answer was wrong or a backend failed, 2 bad usage, 3 a named
+    backend is not available.
     """
     from multiconv import layers, registry
     from multiconv.bench import html as bench_html

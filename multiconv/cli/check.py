@@ -9,57 +9,54 @@ from multiconv.oracle.fast_bounds import ALGORITHMS
 from multiconv.oracle.values import ALL_VALUES
 
 
-@click.command()
+@click.command(short_help="Check that backends compute what they should.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
 @click.option(
     "--candidate",
     "candidates",
-    metavar="MODULE:FUNCTION",
+    metavar="FUNCTION",
     multiple=True,
-    help="Check this function f(x, w, bias, *, stride, padding, dilation, groups), found as Python would import it "
-    "from here; may be given more than once. Backends are then checked only if they are named.",
+    help="Check f(x, w, bias, *, stride, padding, dilation, groups), given as module:f or path/file.py:f. Repeatable.",
 )
 @click.option(
     "--examples",
     metavar="N",
     type=click.IntRange(0),
-    help="Number of problems to draw; 200 by default, 400 for a candidate.",
+    help="Number of drawn problems; default 200, for a function 400.",
 )
 @click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="What to draw them from.",
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default="0", help="Random seed."
 )
 @click.option(
     "--dtype",
     "dtypes",
+    metavar="DTYPE",
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
     default=("float32", "float64"),
-    help="What to draw them in; may be given more than once. By default float32 and float64. Layers of networks are in "
-    "the first; a backend is asked about those that it has.",
+    help="float16, bfloat16, float32 or float64. Repeatable; default float32 and float64. Layers of networks use the "
+    "first.",
 )
 @click.option(
     "--values",
+    metavar="KIND",
     multiple=True,
     type=click.Choice(ALL_VALUES),
-    help="Kind of values to draw them with; may be given more than once. By default all.",
+    help=f"Kind of values: {', '.join(ALL_VALUES)}. Repeatable; default all.",
 )
 @click.option(
     "--algorithm",
+    metavar="NAME",
     type=click.Choice(ALGORITHMS),
     default="direct",
     show_default=True,
-    help="How a candidate computes; an FFT or Winograd's algorithm is allowed the larger errors that it has.",
+    help="direct, fft or winograd: the bound by which a function is judged.",
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
-    help="How long an answer may take.",
+    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default="60",
+    help="Time limit for an answer.",
 )  # fmt: skip
-@json_option("the report")
+@json_option
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -75,10 +72,10 @@ def check(
 ) -> None:
     """Check that backends compute what they should: forward, gradients, transposed, layers.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
-    be had.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
+    are installed, or none if there is a --candidate.
 
-    Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a backend or candidate that was named can't be had.
+    Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a named backend or function is not available.
     """
     from multiconv.check.run import check as run
     from multiconv.cli import report

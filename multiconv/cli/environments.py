@@ -6,13 +6,13 @@ from contextlib import nullcontext
 
 import click
 
-from multiconv.cli.options import Group, open_console
+from multiconv.cli.options import Group, check_writable, json_option, open_console, write_json
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output, and nothing else there.")
+@click.command(short_help="List the backends and where each runs.")
 @click.option("--probe", is_flag=True, help="Start each backend, and ask for its dtypes and devices.")
-def backends(as_json: bool, probe: bool) -> None:
+@json_option
+def backends(probe: bool, json_file: str | None) -> None:
     """List the backends: version, where each runs, how to install a missing one.
 
     This reads what is installed and takes less than a second. With --probe each backend is loaded, to see that it
@@ -21,25 +21,24 @@ def backends(as_json: bool, probe: bool) -> None:
     from multiconv.cli import report
     from multiconv.registry import backends as listed
 
+    check_writable(json_file)
     console = open_console(err=True)
     waiting = probe and console.is_terminal
     with console.status("Asking each backend ...") if waiting else nullcontext():
         infos = listed(probe=probe)
-    if as_json:
-        click.echo(report.as_json({"schema": 1, "backends": [info.asdict() for info in infos]}))
-    else:
-        report.print_backends(infos, open_console())
+    report.print_backends(infos, open_console(err=json_file == "-"))
+    write_json(json_file, report.as_json({"schema": 1, "backends": [info.asdict() for info in infos]}))
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, short_help="Make, list and remove environments.")
 def env() -> None:
-    """Environments of their own, for backends that can't be imported here."""
+    """Make, list and remove environments for backends that can't be imported here."""
 
 
 @env.command("create")
 @click.argument("name", metavar="BACKEND[@VERSION]")
 def create_environment(name: str) -> None:
-    """Make the environment of a backend, such as mxnet or torch@2.5.1, if it is not there."""
+    """Make the environment of a backend, such as mxnet or torch@2.5.1."""
     from multiconv.workers import environments
 
     console = open_console(err=True)
@@ -52,29 +51,29 @@ def create_environment(name: str) -> None:
 
 
 @env.command("list")
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def list_environments(as_json: bool) -> None:
+@json_option
+def list_environments(json_file: str | None) -> None:
     """List the environments."""
     from rich.table import Table
 
     from multiconv.cli import report
     from multiconv.workers import environments
 
+    check_writable(json_file)
     found = environments.listing()
-    if as_json:
-        rows = [
-            {"name": e.label, "backend": e.backend, "version": e.version, "python": str(e.python), "bytes": e.size()}
-            for e in found
-        ]
-        click.echo(report.as_json({"schema": 1, "environments": rows}))
-        return
+    rows = [
+        {"name": e.label, "backend": e.backend, "version": e.version, "python": str(e.python), "bytes": e.size()}
+        for e in found
+    ]
+    write_json(json_file, report.as_json({"schema": 1, "environments": rows}))
     if not found:
-        click.echo(f"There are none in {environments.home()}. Make one with: multiconv env create mxnet")
+        where = f"There are none in {environments.home()}. Make one with: multiconv env create mxnet"
+        click.echo(where, err=json_file == "-")
         return
     table = Table("environment", "version", "python", "size", box=None, pad_edge=False, header_style="bold")
     for e in found:
         table.add_row(e.label, e.version, str(e.python), f"{e.size() / 1e6:.0f} MB")
-    open_console().print(table)
+    open_console(err=json_file == "-").print(table)
 
 
 @env.command("remove")

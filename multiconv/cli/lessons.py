@@ -12,32 +12,30 @@ from multiconv.cli.options import canonical, check_writable, json_option, open_c
 from multiconv.core.targets import plain_name
 
 
-@click.group()
+@click.group(short_help="List, run and export the lessons.")
 def lesson() -> None:
     """The lessons: every example of d2l's chapter on convolution, in five frameworks."""
 
 
-_lesson_backends = click.option(
-    "--backend", "names", metavar="BACKEND", multiple=True, help="May be given more than once; by default all."
-)
+_lesson_backends = click.option("--backend", "names", metavar="BACKEND", multiple=True, help="Repeatable; default all.")
 _mnist_option = click.option(
     "--mnist",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Take the digits from MNIST's files in DIR, not scikit-learn's.",
+    help="Take the digits from MNIST's files in DIR.",
 )
 
 
 @lesson.command("list")
 def lesson_list() -> None:
-    """Name the lessons."""
+    """List the lessons."""
     from multiconv.lessons.report import print_lessons
     from multiconv.lessons.run import lessons
 
     print_lessons(lessons(), open_console())
 
 
-@lesson.command("run")
+@lesson.command("run", short_help="Run a lesson, and say whether the frameworks agree.")
 @click.argument("name")
 @_lesson_backends
 @_mnist_option
@@ -45,9 +43,9 @@ def lesson_list() -> None:
 def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Path | None) -> None:
     """Run a lesson, show its text, code and output, and say whether the frameworks agree.
 
-    Without --backend it runs in all that can be had, and shows NumPy's code.
+    Without --backend it runs on all that are installed, and shows NumPy's code.
 
-    Exit status: 0 all agree, 1 a disagreement or a failure, 2 bad usage, 3 a backend that was named can't be had.
+    Exit status: 0 all agree, 1 a disagreement or a failure, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.lessons import run as lessons
     from multiconv.lessons.report import print_lesson
@@ -66,13 +64,21 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     ctx.exit(int(wrong))
 
 
-@lesson.command("export")
+@lesson.command("export", short_help="Write a lesson as a Jupyter notebook.")
 @click.argument("name")
-@click.option("--backend", metavar="BACKEND", default="numpy", show_default=True, help="Whose code.")
-@click.option("-o", "--output", "file", metavar="FILE", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--backend", metavar="BACKEND", default="numpy", show_default=True, help="Backend whose code to write.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Notebook to write.",
+)
 @_mnist_option
 def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> None:
-    """Write a lesson as a Jupyter notebook, with the digits beside it if it reads them."""
+    """Write a lesson as a Jupyter notebook, with the digits that it reads beside it."""
     from multiconv.lessons.notebooks import export
 
     of = _lesson(name)
@@ -83,9 +89,9 @@ def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> No
         click.echo(f"wrote {written}", err=True)
 
 
-@click.command("describe-kernel")
+@click.command("describe-kernel", short_help="Say what a kernel does.")
 @click.argument("text", metavar="KERNEL")
-@json_option("the description")
+@json_option
 def describe_kernel(text: str, json_file: str | None) -> None:
     """Say what a kernel does: what it passes, which derivative it takes, whether it smooths, how it is built.
 

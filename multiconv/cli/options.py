@@ -45,17 +45,10 @@ class Group(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-def json_option(what: str) -> Callable[[Command], Command]:
-    """``--json FILE`` for a command that prints something for people too."""
-    return click.option(
-        "--json",
-        "json_file",
-        metavar="FILE",
-        help=f"Write {what} to FILE too; with - to standard output, and nothing else there.",
-    )
-
-
-markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Write it to FILE as a page too.")
+json_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Also write JSON to FILE; - writes it to standard output, alone."
+)
+markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Also write a page to FILE.")
 
 
 def open_console(*, err: bool = False) -> Any:

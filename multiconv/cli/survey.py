@@ -11,21 +11,26 @@ from multiconv.cli.options import canonical, check_writable, json_option, markdo
 from multiconv.core.targets import plain_name
 
 
-@click.command()
+@click.command(short_help="Show what frameworks do that a user would not expect.")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--framework", metavar="NAME", help="Of this one only; a version, such as torch@2.5.1, to --run there.")
-@click.option("--run/--no-run", default=False, help="Run the scripts and compare; by default only show them.")
-@json_option("the quirks")
-@click.option("--markdown", is_flag=True, help="Print a page of docs, with all that is known of each.")
+@click.option("--framework", metavar="NAME", help="Only this framework; with --run, a version such as torch@2.5.1.")
+@click.option("--run/--no-run", default=False, help="Run the scripts and compare; default only show them.")
+@json_option
+@markdown_option
 @click.pass_context
 def quirks(
-    ctx: click.Context, ids: tuple[str, ...], framework: str | None, run: bool, json_file: str | None, markdown: bool
+    ctx: click.Context,
+    ids: tuple[str, ...],
+    framework: str | None,
+    run: bool,
+    json_file: str | None,
+    markdown_file: str | None,
 ) -> None:
-    """Show what the frameworks themselves do that a user would not expect, and whether they still do.
+    """Show what the frameworks do that a user would not expect, and whether they still do.
 
-    With an ID, the whole quirk: its script, what one would expect, what comes, and what multiconv does.
+    With an ID, show the whole quirk: its script, the expected and the actual output, and what multiconv does.
 
-    Exit status: 0 as the catalogue says, 1 a quirk has changed, 2 bad usage, 3 a framework that was named can't be had.
+    Exit status: 0 as the catalogue says, 1 a quirk has changed, 2 bad usage, 3 a named framework is not available.
     """
     from multiconv.cli import report
     from multiconv.survey import quirks as catalogue
@@ -34,9 +39,9 @@ def quirks(
         (framework,) = canonical((framework,))
     check_writable(json_file)
     chosen = catalogue.select(ids, framework and plain_name(framework))
-    if markdown:
-        click.echo(catalogue.as_markdown(chosen), nl=False)
-        return
+    check_writable(markdown_file, "--markdown")
+    if markdown_file is not None:
+        Path(markdown_file).write_text(catalogue.as_markdown(chosen))
     found: list[Any] = []
     missing: dict[str, str] = {}
     if run:
@@ -48,7 +53,7 @@ def quirks(
     ctx.exit(1 if any(f.changed for f in found) else 0)
 
 
-@click.command()
+@click.command(short_help="Try what each backend can do.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
 @click.option(
     "--dtype",
@@ -56,19 +61,19 @@ def quirks(
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64", "int8", "int32", "complex64"]),
     default=("float32", "float64"),
-    help="What to try; may be given several times. By default float32 and float64.",
+    help="Repeatable; default float32 and float64.",
 )
-@json_option("the table")
+@json_option
 @markdown_option
 def capabilities(
     names: tuple[str, ...], dtypes: tuple[str, ...], json_file: str | None, markdown_file: str | None
 ) -> None:
-    """Try what each backend can do, and what of it is its framework's own call and what is composed.
+    """Try what each backend can do: natively, by a composed call, or not at all.
 
     BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
     be had.
 
-    Exit status: 0 tried, 2 bad usage, 3 a backend that was named can't be had.
+    Exit status: 0 tried, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
     from multiconv.survey import capabilities as table
@@ -84,9 +89,9 @@ def capabilities(
         Path(markdown_file).write_text(table.markdown(found))
 
 
-@click.command()
+@click.command(short_help="Measure how each backend computes.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1)
-@json_option("what was measured")
+@json_option
 @markdown_option
 def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
     """Measure how each backend computes: repeats, batches, threads, compilation, NaN, subnormal numbers. Takes minutes.
@@ -94,7 +99,7 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
     BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
     be had.
 
-    Exit status: 0 measured, 2 bad usage, 3 a backend that was named can't be had.
+    Exit status: 0 measured, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
     from multiconv.survey import properties as measured

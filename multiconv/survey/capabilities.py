@@ -531,7 +531,7 @@ def print_capabilities(found: Capabilities, console: Console) -> None:
 
 HEADING = """# What each backend can do
 
-Written by `multiconv capabilities --markdown`, from what was found by trying; a test holds it.
+Written by `multiconv capabilities --markdown FILE`, from what was found by trying; a test holds it.
 
 Each letter is a small problem of integers, put to the backend and to the framework's own call with the same options:
 

@@ -435,8 +435,8 @@ SURPRISES = {
 MACHINE_DEPENDENT = ("in a batch", "threads", "compiled", "NaN in the kernel")
 HEADING = """# How each backend computes
 
-Written by `multiconv properties --markdown`, as measured. A test holds every row but those marked *, which depend on
-the machine: its instruction set, its cores and its compiler.
+Written by `multiconv properties --markdown FILE`, as measured. A test holds every row but those marked *, which depend
+on the machine: its instruction set, its cores and its compiler.
 """
 ROWS = """
 - **repeated**: the result and the gradients of a call, 20 times.

@@ -314,7 +314,7 @@ def as_markdown(quirks: Sequence[Quirk]) -> str:
         "What the frameworks themselves do with a convolution that a user would not expect. Each script is in the",
         "framework's own API and can go into a bug report as it is. `multiconv quirks --run` runs them again and says",
         f"which have changed. Measured with {', '.join(f'{name} {version}' for name, version in versions.items())},",
-        "on a CPU with AVX-512. This page is written by `multiconv quirks --markdown`.",
+        "on a CPU with AVX-512. This page is written by `multiconv quirks --markdown FILE`.",
     ]
     for name, group in groupby(quirks, lambda q: q.framework):
         lines += ["", f"## {name}"]
