@@ -1,7 +1,7 @@
 """For pytest: a fixture `backend` that runs a test on each backend, an option that names them, and their versions.
 
-``pytest --multiconv-backends torch,jax`` names those that a test must run on; one that can't be had ends the run before
-it begins. Without the option they are all that can be had, and the header says which could not.
+``pytest --multiconv-backends torch,jax`` names those that a test must run on; one that is not available ends the run
+before it begins. Without the option they are all that are installed, and the header says which are not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("multiconv").addoption(
         OPTION,
         metavar="NAMES",
-        help="The backends of the fixture `backend`, such as torch,jax or torch@2.5.1; by default all that can be had.",
+        help="Backends of the fixture `backend`, such as torch,jax or torch@2.5.1; default all that are installed.",
     )
 
 
@@ -44,7 +44,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def _chosen(option: str | None) -> list[str]:
-    """The backends to test, each of which can be had."""
+    """The backends to test, each of which is available."""
     from multiconv import registry
     from multiconv.core.errors import BackendUnavailable
 

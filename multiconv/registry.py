@@ -39,13 +39,13 @@ class BackendInfo:
     version : str or None
         The framework's.
     where : str or None
-        ``"this process"`` or ``"worker"``; None if it can't be had.
+        ``"this process"`` or ``"worker"``; None if it is not available.
     python : str or None
         The path of the Python that it runs in.
     dtypes, devices : tuple of str or None
         What it computes in, and on; None if it was not asked.
     reason, install : str or None
-        Why it can't be had, and the command that gets it.
+        Why it is not available, and the command that gets it.
     """
 
     name: str
@@ -208,7 +208,7 @@ def locate(name: str) -> Place:
     Raises
     ------
     BackendUnavailable
-        If it can't be had.
+        If it is not available.
 
     Examples
     --------
@@ -235,7 +235,7 @@ def locate(name: str) -> Place:
         return Place(environment.python, environment.version, here=False)
     has = f"has {plain} {here}" if here else f"has no {plain}"
     raise BackendUnavailable(
-        f"{name} can't be had: this Python ({sys.executable}) {has}, and there is no environment for {name}; "
+        f"{name} is not available: this Python ({sys.executable}) {has}, and there is no environment for {name}; "
         f"get it with: {install_command(name)}"
     )
 

@@ -218,7 +218,7 @@ def test_what_is_unsupported_takes_one_line():
 
 
 def test_it_is_told_what_is_missing():
-    with pytest.raises(BackendUnavailable, match=r"torch@0\.0\.1 can.t be had"):
+    with pytest.raises(BackendUnavailable, match=r"torch@0\.0\.1 is not available"):
         capabilities(["torch@0.0.1"], dtypes=["float32"])
 
 

@@ -1,4 +1,4 @@
-"""Which backends there are, where each runs, and what is said of one that can't be had."""
+"""Which backends there are, where each runs, and what is said of one that is not available."""
 
 from __future__ import annotations
 
@@ -139,14 +139,14 @@ def test_the_version_that_is_here_runs_in_this_process(no_environments):
 def test_a_version_that_is_not_here_is_refused_with_what_is_and_what_to_type(no_environments):
     here = mc.backend("torch").version
     assert refusal("torch@9.9.9") == (
-        f"torch@9.9.9 can't be had: this Python ({sys.executable}) has torch {here}, and there is no environment for "
-        f"torch@9.9.9; get it with: multiconv env create torch@9.9.9"
+        f"torch@9.9.9 is not available: this Python ({sys.executable}) has torch {here}, and there is no environment "
+        f"for torch@9.9.9; get it with: multiconv env create torch@9.9.9"
     )
 
 
 def test_a_framework_that_is_not_here_is_refused_with_what_to_type(no_environments):
     said = (
-        f"mxnet can't be had: this Python ({sys.executable}) has no mxnet, and there is no environment for mxnet; "
+        f"mxnet is not available: this Python ({sys.executable}) has no mxnet, and there is no environment for mxnet; "
         "get it with: multiconv env create mxnet"
     )
     assert refusal("mxnet") == said

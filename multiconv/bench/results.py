@@ -182,7 +182,7 @@ class Report:
     workers : list of dict
         For each process of each variant: versions, settings, and the rates of matrix product and memory.
     missing : list of dict
-        The backends that could not be had: name, reason and the command that gets it.
+        The backends that were not available: name, reason and the command that gets it.
     settings : dict
         What was asked for.
     seconds : float

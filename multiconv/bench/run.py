@@ -79,7 +79,7 @@ def bench(
     reference : str, optional
         The label of the variant that others are compared with; by default torch, or else the first.
     optional : bool
-        Whether to leave out, and report, variants that can't be had.
+        Whether to leave out, and report, variants that are not available.
     seed : int
         Of the order within rounds, and of the values that answers are judged on.
     timeout : float
@@ -95,7 +95,7 @@ def bench(
     Raises
     ------
     BackendUnavailable
-        If a variant can't be had and `optional` is not set, or none can.
+        If a variant is not available and `optional` is not set, or none can.
     ConvError
         If the journal is another benchmark's.
 

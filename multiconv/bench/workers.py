@@ -88,7 +88,7 @@ class TimedWorker:
     Raises
     ------
     BackendUnavailable
-        If it can't be had.
+        If it is not available.
 
     Examples
     --------

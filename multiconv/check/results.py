@@ -89,7 +89,7 @@ class Report:
     ----------
     backends : list of BackendReport
     missing : list of dict
-        The backends that could not be had: name, reason and the command that gets it.
+        The backends that were not available: name, reason and the command that gets it.
     examples, seed : int
         How many problems were drawn for each backend, or each candidate if there are only candidates, and from what.
     dtypes : list of str

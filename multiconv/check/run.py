@@ -63,7 +63,7 @@ def check(
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that can be had, or none if there are candidates.
+        As `multiconv.backend` takes them; by default all that are installed, or none if there are candidates.
     candidates : sequence of str
         Functions as ``"package.module:function"``, as `multiconv.testing.candidate.Candidate` takes them, of which only
         the forward direction is asked.
@@ -136,7 +136,7 @@ def check(
 def _start(
     names: list[str], timeout: float, progress: Progress
 ) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
-    """The workers of each backend, and what is to be said of those that can't be had."""
+    """The workers of each backend, and what is to be said of those that are not available."""
 
     def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
         progress(name, 0, 0, "starting")

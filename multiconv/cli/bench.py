@@ -81,10 +81,10 @@ from multiconv.cli.options import canonical, check_writable, json_option, open_c
     "--relative-to", "reference", metavar="BACKEND", help="Backend to compare with; default torch, or the first."
 )
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default="0", help="Random seed."
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default="60",
+    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60, show_default=True,
     help="Time limit for a request to a worker.",
 )  # fmt: skip
 @json_option

@@ -25,7 +25,7 @@ from multiconv.oracle.values import ALL_VALUES
     help="Number of drawn problems; default 200, for a function 400.",
 )
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default="0", help="Random seed."
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )
 @click.option(
     "--dtype",
@@ -53,7 +53,7 @@ from multiconv.oracle.values import ALL_VALUES
     help="direct, fft or winograd: the bound by which a function is judged.",
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60.0, show_default="60",
+    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60, show_default=True,
     help="Time limit for an answer.",
 )  # fmt: skip
 @json_option

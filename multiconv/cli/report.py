@@ -46,7 +46,7 @@ def progress_bars(console: Console) -> Iterator[Progress]:
 
 
 def print_check(report: Report, console: Console) -> None:
-    """The table of a check, what disagrees, and what could not be had.
+    """The table of a check, what disagrees, and what was not available.
 
     Examples
     --------

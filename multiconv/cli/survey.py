@@ -70,8 +70,8 @@ def capabilities(
 ) -> None:
     """Try what each backend can do: natively, by a composed call, or not at all.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
-    be had.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
+    are installed.
 
     Exit status: 0 tried, 2 bad usage, 3 a named backend is not available.
     """
@@ -96,8 +96,8 @@ def capabilities(
 def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
     """Measure how each backend computes: repeats, batches, threads, compilation, NaN, subnormal numbers. Takes minutes.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. By default all that can
-    be had.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
+    are installed.
 
     Exit status: 0 measured, 2 bad usage, 3 a named backend is not available.
     """

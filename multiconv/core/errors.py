@@ -27,7 +27,7 @@ class UnsupportedError(ConvError):
 
 
 class BackendUnavailable(MulticonvError, RuntimeError):
-    """A backend that was asked for cannot be had here. The message says why and what to type to get it."""
+    """A backend that was asked for is not available here. The message says why and what to type to get it."""
 
 
 class BackendError(MulticonvError, RuntimeError):

@@ -242,7 +242,7 @@ def lesson(name: str) -> Lesson:
 
 
 def available() -> list[str]:
-    """The backends that can be had.
+    """The backends that are installed.
 
     Examples
     --------
@@ -282,7 +282,7 @@ def run(
     Raises
     ------
     BackendUnavailable
-        If a backend can't be had.
+        If a backend is not available.
 
     Examples
     --------

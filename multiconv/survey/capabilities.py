@@ -186,7 +186,7 @@ class BackendCapabilities:
 
 @dataclass
 class Capabilities:
-    """What backends can do, and which could not be had.
+    """What backends can do, and which were not available.
 
     Attributes
     ----------
@@ -223,7 +223,7 @@ def capabilities(
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that can be had.
+        As `multiconv.backend` takes them; by default all that are installed.
     dtypes, directions, dimensions, features
         What to try: any of `DTYPES`, `DIRECTIONS`, `DIMENSIONS` and `FEATURES`.
     progress : callable, optional
@@ -238,7 +238,7 @@ def capabilities(
     Raises
     ------
     BackendUnavailable
-        If a backend that was named can't be had.
+        If a backend that was named is not available.
 
     Examples
     --------

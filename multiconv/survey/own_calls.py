@@ -27,7 +27,7 @@ def native_worker(name: str, timeout: float, environment: dict[str, str] | None 
     Raises
     ------
     BackendUnavailable
-        If it can't be had.
+        If it is not available.
 
     Examples
     --------

@@ -101,7 +101,7 @@ class BackendProperties:
 
 @dataclass
 class Properties:
-    """What was measured of backends, and which could not be had.
+    """What was measured of backends, and which were not available.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def properties(
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that can be had.
+        As `multiconv.backend` takes them; by default all that are installed.
     dtypes : sequence of str
     wanted : sequence of str
         Which of `PROPERTIES`; by default all.
@@ -149,7 +149,7 @@ def properties(
     Raises
     ------
     BackendUnavailable
-        If a backend that was named can't be had.
+        If a backend that was named is not available.
 
     Examples
     --------
@@ -422,7 +422,7 @@ SURPRISES = {
     "repeated": "The same call does not give the same bits each time.",
     "in a batch": "A row's bits depend on how many rows are computed with it.",
     "threads": "The bits depend on how many cores and threads share the work.",
-    "compiled": "Compiled, the framework's own call has other bits, or can't be had.",
+    "compiled": "Compiled, the framework's own call has other bits, or is not available.",
     "NaN in the input": "Outputs that do not see it become NaN, or some that see it do not.",
     "Inf in the input": "Outputs that do not see it become infinite or NaN, or some that see it do not.",
     "0 times Inf": "A tap of zero is passed over, though 0 times Inf is NaN.",

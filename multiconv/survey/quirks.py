@@ -254,12 +254,12 @@ def locate(
     places : dict
         By framework, as `run` takes it.
     missing : dict
-        Why a framework can't be had, by framework.
+        Why a framework is not available, by framework.
 
     Raises
     ------
     BackendUnavailable
-        If a framework that must be there can't be had.
+        If a framework that must be there is not available.
 
     Examples
     --------
