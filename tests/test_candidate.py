@@ -153,7 +153,8 @@ def test_a_candidate_is_found_as_its_caller_would_import_it(tmp_path: Path, monk
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "right.py").write_text(SCIPY)
-    (tmp_path / "wrong.py").write_text(SAME_AS_TORCH_PADS)
+    for wrong in ("wrong.py", "elsewhere/wrong.py", "elsewhere/a port.py"):
+        (tmp_path / wrong).write_text(SAME_AS_TORCH_PADS)
     dies, hangs = "def dies(*a, **o):\n    ctypes.string_at(0)\n", "def hangs(*a, **o):\n    time.sleep(99)\n"
     deadly = f"import ctypes, time\n\n\n{dies}\n\n{hangs}"
     (tmp_path / "deadly.py").write_text(deadly)
@@ -171,10 +172,11 @@ def test_the_command_passes_a_right_one(folder: Path) -> None:
     assert only["exact"] == only["integer_problems"] > 100
 
 
-def test_the_command_shrinks_a_wrong_one_to_a_script_that_shows_it(folder: Path) -> None:
-    ran = multiconv("check", "--candidate", "wrong:conv", "--examples", "60", "--json", "report.json", cwd=folder)
+@pytest.mark.parametrize("target", ["wrong:conv", "elsewhere/wrong.py:conv", "elsewhere/a port.py:conv"])
+def test_the_command_shrinks_a_wrong_one_to_a_script_that_shows_it(folder: Path, target: str) -> None:
+    ran = multiconv("check", "--candidate", target, "--examples", "60", "--json", "report.json", cwd=folder)
     assert ran.returncode == 1, ran.stderr
-    assert "wrong:conv" in ran.stdout
+    assert target in ran.stdout
     (only,) = json.loads((folder / "report.json").read_text())["backends"]
     (disagreement,) = only["disagreements"]
     assert disagreement["direction"] == "forward"
@@ -195,6 +197,8 @@ def test_the_command_survives_a_crash_and_a_hang(folder: Path, name: str, words:
 def test_the_command_says_what_it_can_not_have(folder: Path) -> None:
     absent = multiconv("check", "--candidate", "absent:conv", cwd=folder)
     assert (absent.returncode, "No module named 'absent'" in absent.stderr) == (3, True)
+    no_file = multiconv("check", "--candidate", "absent.py:conv", cwd=folder)
+    assert (no_file.returncode, "there is no file absent.py" in no_file.stderr) == (3, True)
     unnamed = multiconv("check", "--candidate", "conv", cwd=folder)
     assert (unnamed.returncode, "package.module:function" in unnamed.stderr) == (2, True)
 
