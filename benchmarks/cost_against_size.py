@@ -1,8 +1,8 @@
-"""What the oracle and the check cost, against the size of what they are asked. The worker's transfer: round_trip.py.
+"""Time the oracle and the check against the size of their problems. (round_trip.py times a worker's transfer.)
 
-The oracle: one image through a 3x3 kernel with 64 channels in and out, in milliseconds, next to the NumPy backend on
-the same arrays. The check: NumPy alone, so that the check itself is most of what is timed, with more and more drawn
-problems.
+The oracle: one image through a 3x3 kernel with 64 input and 64 output channels, in milliseconds, next to the NumPy
+backend on the same arrays. The check: NumPy alone, with more and more drawn problems, so that most of the time is spent
+in the check itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROUNDS = 5
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """The median of some rounds after the first."""
+    """Return the median time of several calls after the first."""
     times = []
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What ``import multiconv`` costs over ``import numpy``: medians over fresh processes, the two taking turns."""
+"""Time ``import multiconv`` beyond ``import numpy``: medians over fresh processes of the two, in turn."""
 
 from __future__ import annotations
 

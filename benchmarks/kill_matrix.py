@@ -1,8 +1,9 @@
-"""How good the judgement is: which of it finds which wrong convolution of `tests/mutants.py`.
+"""Measure how well the checks and the laws find wrong convolutions: the mutants of `tests/mutants`.
 
-Each mutant is asked what `multiconv check` asks a backend by default; those that are wrong in the forward direction
-also what it asks a candidate; and each law alone. The matrix is printed and written to `docs/kill-matrix.md`. The exit
-status is 1 if a check finds a mutant with fewer than nine of ten seeds, or if anything finds NumPy's own backend wrong.
+`multiconv check` runs on each mutant as it does on a backend by default. Mutants that are wrong in the forward
+direction are also checked as a candidate. Each law also runs alone. The matrix is printed and written to
+`docs/kill-matrix.md`. The exit status is 1 if a check finds a mutant with fewer than nine of ten seeds, or if anything
+finds a fault in NumPy's own backend.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from mutants import MUTANTS, NOT_ASKED_OF_CANDIDATES, OUT_OF_REACH, as_function,
 PAGE = Path(__file__).parents[1] / "docs" / "kill-matrix.md"
 SEEDS = range(10)
 ENOUGH = 9
-"""With how many of the seeds a mutant must be found."""
+"""The number of seeds with which a mutant must be found."""
 LAW_PROBLEMS = 60
-WIDTH = 180  # whole in a file, and where the terminal is narrower
+WIDTH = 180  # columns: lines stay whole in a file and on a narrower terminal
 METHODS = dict.fromkeys(DIRECTIONS, "cross_correlate_vjp") | {
     "forward": "cross_correlate",
     "convolve": "convolve",
@@ -51,21 +52,21 @@ Advance = Callable[[], None]
 
 @dataclass(eq=False)
 class Row:
-    """What found a backend wrong.
+    """The results of one backend.
 
     Attributes
     ----------
     backend : Backend
     says : str
-        What is wrong with it.
+        Description of its fault.
     directions : tuple of str
-        In what; none for a right backend.
+        Directions in which it is wrong; empty for a correct backend.
     drawn, check : int
-        With how many seeds the drawn problems alone, and all that the check asks a backend, find it.
+        Number of seeds with which the drawn problems alone, and the whole check of a backend, find it.
     candidate : int or None
-        With how many seeds the check finds it as a candidate; None if it is right in the forward direction.
+        Number of seeds with which the check finds it as a candidate; None if it is right in the forward direction.
     laws : dict of str to bool or None
-        Whether the law of this name finds it; None where it asks for nothing in which the backend is wrong.
+        Whether the law of this name finds it; None if the law uses no direction in which the backend is wrong.
     """
 
     backend: Backend
@@ -78,7 +79,7 @@ class Row:
 
     @property
     def as_it_should_be(self) -> bool:
-        """Whether the check finds a mutant with enough seeds, or nothing finds anything in a right backend."""
+        """Return whether enough seeds find a mutant, or nothing finds a fault in a correct backend."""
         if not self.directions:
             return not (self.check or self.candidate or any(self.laws.values()))
         if self.backend.name in OUT_OF_REACH:
@@ -90,7 +91,7 @@ class Row:
 
 
 def put_to_check(rows: list[Row], seed: int, advance: Advance) -> None:
-    """All that the check asks a backend with this seed, the drawn problems first; who is found is asked no more."""
+    """Check each backend with one seed, by the drawn problems first, until it is found wrong."""
     surviving = list(rows)
     for row in rows:
         if row.directions:
@@ -107,7 +108,7 @@ def put_to_check(rows: list[Row], seed: int, advance: Advance) -> None:
 
 
 def put_to_check_of_candidates(rows: list[Row], seed: int, advance: Advance) -> None:
-    """All that the check asks a candidate with this seed; who is found is asked no more."""
+    """Check each backend as a candidate with one seed, until it is found wrong."""
     surviving = {}
     for row in rows:
         if not row.directions or "forward" in row.directions:
@@ -139,7 +140,7 @@ def is_wrong(candidate: Candidate, problem: Problem, expected: dict[str, Expecte
 
 
 def put_to_law(row: Row, law: Law, problems: list[Problem]) -> None:
-    """The law on each problem until one breaks it."""
+    """Test a law on each problem until one breaks it."""
     if row.directions:
         row.backend.reset()
     asked = {METHODS[direction] for direction in row.directions or DIRECTIONS} & law.uses
@@ -155,9 +156,9 @@ def breaks(law: Law, backend: Backend, problem: Problem) -> bool:
 
 
 def kill_matrix(console: Console) -> list[Row]:
-    """Every mutant, and first the backend that is right, put to everything."""
+    """Run all checks and laws on the correct backend, and on every mutant."""
     rows = [Row(backend("numpy"), "nothing", ()), *(Row(m, m.says, m.directions) for m in MUTANTS)]
-    with threadpool_limits(1), np.errstate(all="ignore"):  # float16 overflows, as it would
+    with threadpool_limits(1), np.errstate(all="ignore"):  # overflow of float16 is expected
         for put, who in ((put_to_check, Audience.EAGER), (put_to_check_of_candidates, Audience.CANDIDATE)):
             asked = sum(who in turn.audience for turn in turns_of(Draws(), {who}))
             with steps(console, f"check, {who.name.lower()}", len(SEEDS) * asked) as advance:
@@ -174,13 +175,13 @@ def kill_matrix(console: Console) -> list[Row]:
 
 @contextmanager
 def steps(console: Console, doing: str, total: int) -> Iterator[Advance]:
-    """A bar of so many steps, where `console` is a terminal; else nothing."""
+    """Show a progress bar of `total` steps, if `console` is a terminal."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(doing, total=total)
         yield lambda: progress.advance(task)
 
 
-# ---- What is to be read
+# ---- Output
 
 
 def name(row: Row) -> str:
@@ -215,7 +216,7 @@ def print_matrix(rows: list[Row], console: Console) -> None:
     for heading in ("drawn", "check", "candidate"):
         table.add_column(heading, justify="right", no_wrap=True)
     for number in range(1, len(LAWS) + 1):
-        table.add_column("\n".join(f"{number:2}"), no_wrap=True)  # one digit wide
+        table.add_column("\n".join(f"{number:2}"), no_wrap=True)  # one digit wide, to fit the line
     for row in rows:
         table.add_row(escape(name(row)), *cells(row), style="" if row.as_it_should_be else "bold red")
     console.print(table)
@@ -227,7 +228,7 @@ def print_matrix(rows: list[Row], console: Console) -> None:
 
 
 def page(rows: list[Row]) -> str:
-    """The matrix in Markdown."""
+    """Return the matrix as a Markdown page."""
     headings = ["mutant", "drawn", "check", "candidate", *(str(number) for number in range(1, len(LAWS) + 1))]
     table = [headings, ["---", *["--:"] * (len(headings) - 1)], *([name(row), *cells(row)] for row in rows)]
     lines = [f"| {' | '.join(line)} |" for line in table]

@@ -1,17 +1,18 @@
-"""Mutation testing: make small changes to a module, one at a time, and see which of them no test notices.
+"""Mutation testing: make small changes to a module, one at a time, and list those that no test notices.
 
-The changes are those of Cosmic Ray's operators (https://cosmic-ray.readthedocs.io), and two more: an element left out
-of a tuple, a list or a call, and a statement left out. Cosmic Ray itself starts a Python for each change. Here each
-runs in a fork of a process that has imported everything but multiconv, which is several times as fast. Only fast tests
-are run, which need no framework but NumPy, the fastest first, and the first failure ends them. No file of the tree is
-changed: a fork compiles the changed module from memory.
+The changes are those of Cosmic Ray's operators (https://cosmic-ray.readthedocs.io), and two more: leave out an element
+of a tuple, a list or a call, and leave out a statement. Cosmic Ray itself starts a Python process for each change. Here
+each change runs in a fork of a process that has imported everything but multiconv, which is several times as fast. Only
+fast tests are run, which need no framework but NumPy. The fastest tests run first, and the first failure ends the run.
+No file of the tree is changed: a fork compiles the changed module from memory.
 
-    python benchmarks/mutation.py core.spec           # these modules, by default all; goes on where it was stopped
+    python benchmarks/mutation.py core.spec           # these modules (default: all); continues where it stopped
     python benchmarks/mutation.py --every 4 core.spec # a sample: the first, fifth, ninth ... change
-    python benchmarks/mutation.py --again core.spec   # only the changes that survived the last time
+    python benchmarks/mutation.py --again core.spec   # only the changes that survived the last run
     python benchmarks/mutation.py --page              # only write docs/mutation.md from the last results
 
-benchmarks/mutation_survivors.toml says why a change survives; docs/mutation.md names those that it does not explain.
+benchmarks/mutation_survivors.toml explains why changes survive. docs/mutation.md lists the survivors, and says which
+are not explained.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "testing.strategies": ("test_drawing.py", "test_coverage.py"),
     "testing.shrinking": ("test_shrinking.py",),
 }
-"""The modules, and the tests of each."""
+"""The tests of each module."""
 
 REPLACED = {
     *("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_FloorDiv", "Pow_Mul"),
@@ -75,11 +76,11 @@ REPLACED = {
     *("Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt"),
     *("USub_UAdd", "Delete_Not", "Delete_Invert"),
 }
-"""Which of Cosmic Ray's 190 replacements of one operator by another are made: others are hardly ever harder to find."""
+"""The operator replacements to make, of Cosmic Ray's 190: the others are hardly ever harder to find."""
 CPU_SECONDS = 60
 SECONDS = 600
 SLOWEST_SECONDS = 10
-"""Tests that take longer are left out."""
+"""Slower tests are left out."""
 BYTES = 6 * 2**30
 
 
@@ -100,13 +101,13 @@ class LeaveOutElement(Operator):
     )
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
-        """Find an element that a comma follows or precedes."""
+        """Yield the positions of elements that a comma follows or precedes."""
         if getattr(node, "type", None) in self.PARENTS and any(child == "," for child in node.children):
             for element in self._elements(node):
                 yield element[0].start_pos, element[-1].end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        """Leave out the element and the comma after it; what is left of a tuple stays one."""
+        """Leave out the element and the comma after it; a tuple stays a tuple."""
         element = self._elements(node)[index]
         children = node.children
         first, last = children.index(element[0]), children.index(element[-1])
@@ -122,7 +123,7 @@ class LeaveOutElement(Operator):
 
     @staticmethod
     def _elements(node: Any) -> list[list[Any]]:
-        """The elements, each of one node or, in a dictionary, of several."""
+        """Return the elements as lists of nodes: one node each, or several in a dictionary."""
         elements: list[list[Any]] = [[]]
         for child in node.children:
             if child == ",":
@@ -133,7 +134,7 @@ class LeaveOutElement(Operator):
 
     @classmethod
     def examples(cls) -> tuple[Any, ...]:
-        """None: Cosmic Ray tests its own operators by them."""
+        """Return no examples, by which Cosmic Ray would test its own operators."""
         return ()
 
 
@@ -141,12 +142,12 @@ class LeaveOutStatement(Operator):
     """Leave out a call that is a statement, a raise, or an augmented assignment."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
-        """Find such a statement."""
+        """Yield the positions of such statements."""
         if getattr(node, "type", None) == "simple_stmt" and self._is_one(node.children[0]):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        """Say pass instead."""
+        """Replace the statement by ``pass``."""
         first = node.children[0].get_first_leaf()
         for leaf in list(_leaves(node.children[0])):
             leaf.value = ""
@@ -166,7 +167,7 @@ class LeaveOutStatement(Operator):
 
     @classmethod
     def examples(cls) -> tuple[Any, ...]:
-        """None: Cosmic Ray tests its own operators by them."""
+        """Return no examples, by which Cosmic Ray would test its own operators."""
         return ()
 
 
@@ -185,11 +186,11 @@ class Change:
     Attributes
     ----------
     line : int
-        The first line that it changes.
+        The first changed line.
     before, after : str
-        The lines that it changes, and what becomes of them.
+        The changed lines, before and after the change.
     source : str
-        The whole module.
+        The whole changed module.
     """
 
     line: int
@@ -199,10 +200,10 @@ class Change:
 
 
 def changes(source: str) -> list[Change]:
-    """All changes of a source that make a difference when it runs, each once."""
+    """Return all distinct changes of a source that make a difference when it runs."""
     known, found = {_meaning(source)}, []
     tree = get_ast(source)
-    pickled = pickle.dumps(tree)  # loaded ten times as fast as the source is parsed
+    pickled = pickle.dumps(tree)  # loading it is ten times as fast as parsing the source
     for operator in _operators():
         for occurrence in range(sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(tree))):
             mutated = MutationVisitor(occurrence, operator).walk(pickle.loads(pickled)).get_code()
@@ -228,7 +229,7 @@ def _operators() -> Iterator[Operator]:
 
 
 def _meaning(source: str) -> str:
-    """The syntax tree without annotations, which are never evaluated, and without what only a type checker reads."""
+    """Return the syntax tree without annotations, and without other code that only a type checker reads."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -247,7 +248,7 @@ def _meaning(source: str) -> str:
 
 
 def _is_type(node: ast.expr) -> bool:
-    """Whether it reads like a type, such as ``int | tuple[int, ...]``."""
+    """Return whether an expression reads like a type, such as ``int | tuple[int, ...]``."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _is_type(node.left) or _is_type(node.right)
     return isinstance(node, ast.Subscript) and getattr(node.value, "id", "") in (
@@ -271,26 +272,26 @@ def _change(source: str, mutated: str) -> Change:
 
 
 class _FromMemory(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
-    """Finds one module, and compiles what it was given instead of the file."""
+    """An importer of one module, which compiles the given source instead of the file."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
         self.name, self.path, self.source = name, str(path), source
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """The module's, if it is the one."""
+        """Return the spec of the module; None for any other module."""
         return importlib.util.spec_from_file_location(name, self.path, loader=self) if name == self.name else None
 
     def get_filename(self, name: str) -> str:
-        """Where the file lies that is not read."""
+        """Return the path of the file that the source replaces."""
         return self.path
 
     def get_data(self, path: str) -> bytes:
-        """The source."""
+        """Return the source."""
         return self.source.encode()
 
 
 def survives(module: str, source: str, tests: Sequence[str], durations: dict[str, float]) -> tuple[bool, float]:
-    """Whether all tests pass with this source, and the seconds that they took."""
+    """Return whether all tests pass with this source, and the seconds that they took."""
     began = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -308,34 +309,34 @@ def survives(module: str, source: str, tests: Sequence[str], durations: dict[str
 
 
 class _Order:
-    """A plugin of pytest that runs the fastest tests first, and the slowest not at all."""
+    """A pytest plugin that runs the fastest tests first, and leaves out slow tests."""
 
     def __init__(self, durations: dict[str, float]) -> None:
         self.durations = durations
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Sort, and leave out what is slow."""
+        """Sort the tests, and leave out slow ones."""
         items.sort(key=lambda item: self.durations.get(item.nodeid, 0.0))
         items[:] = [item for item in items if self.durations.get(item.nodeid, 0.0) <= SLOWEST_SECONDS]
 
 
 class _Clock:
-    """A plugin of pytest that writes down how long each test took."""
+    """A pytest plugin that records the duration of each test."""
 
     def __init__(self, file: str) -> None:
         self.file, self.durations = file, dict[str, float]()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Add the time of setting up, of the test or of tearing down."""
+        """Add the duration of a test's setup, call or teardown."""
         self.durations[report.nodeid] = self.durations.get(report.nodeid, 0.0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
-        """Write."""
+        """Write the durations to the file."""
         Path(self.file).write_text(json.dumps(self.durations))
 
 
 def timed(module: str, source: str, tests: Sequence[str]) -> dict[str, float]:
-    """Run the tests on the module as it is, and return the seconds of each; exit if one fails."""
+    """Run the tests on the unchanged module, and return the seconds of each; exit if one fails."""
     with tempfile.NamedTemporaryFile() as file:
         child = os.fork()
         if child == 0:
@@ -348,7 +349,7 @@ def timed(module: str, source: str, tests: Sequence[str]) -> dict[str, float]:
 
 
 def _run_tests(module: str, source: str, tests: Sequence[str], plugin: object) -> None:
-    """In a fork: ends it with the status of pytest."""
+    """Run the tests in a fork, and end it with pytest's exit status."""
     status = 99
     try:
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
@@ -358,7 +359,7 @@ def _run_tests(module: str, source: str, tests: Sequence[str], plugin: object) -
         os.dup2(nowhere, 2)
         os.chdir(ROOT)
         sys.meta_path.insert(0, _FromMemory(f"multiconv.{module}", _path(module), source))
-        importlib.import_module(f"multiconv.{module}")  # before pytest's own finder, which reads the files of plugins
+        importlib.import_module(f"multiconv.{module}")  # before pytest's own finder, which would read a plugin's file
         pytest = sys.modules["pytest"]
         options = ["-x", "-q", "--tb=no", "--noconftest", "-o", "addopts=", "--multiconv-backends=numpy"]
         without = [
@@ -370,7 +371,7 @@ def _run_tests(module: str, source: str, tests: Sequence[str], plugin: object) -
 
 
 def _prepare() -> None:
-    """Import all but multiconv, and set Hypothesis up much as tests/conftest.py does."""
+    """Import all but multiconv, and configure Hypothesis much as tests/conftest.py does."""
     for name in ("hypothesis.extra.numpy", "ml_dtypes", "numpy.testing", "pytest", "scipy.signal", "threadpoolctl"):
         importlib.import_module(name)
     assert "multiconv" not in sys.modules
@@ -397,9 +398,10 @@ def _path(module: str) -> Path:
 
 
 def measure(module: str, last: dict[str, Any], *, again: bool, step: int) -> Iterator[dict[str, Any]]:
-    """Try the changes of a module, or one of `step`, and yield what is known so far.
+    """Try every `step`-th change of a module, and yield the results so far.
 
-    Goes on where the last run was stopped, if the module is the same; or tries the changes again that survived it.
+    Continue where the last run stopped, if the module is the same. With `again`, try only the changes that survived the
+    last run.
     """
     source = _path(module).read_text(encoding="utf-8")
     step = last["step"] if again else step
@@ -433,7 +435,7 @@ def _kept(change: Change) -> dict[str, Any]:
 
 
 def page(results: dict[str, Any]) -> str:
-    """docs/mutation.md."""
+    """Return the text of docs/mutation.md."""
     entries = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))["survivor"]
     reasons = {(e["module"], e["before"].strip(), after.strip()): e["reason"] for e in entries for after in e["after"]}
     lines = [
@@ -466,7 +468,7 @@ def page(results: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Try the modules that are named, and write the page."""
+    """Try the named modules, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"any of {', '.join(TESTS)}")
     parser.add_argument("--again", action="store_true", help="try only the changes that survived the last time")

@@ -1,9 +1,9 @@
-"""What the interface costs: `cross_correlate` on a backend's own arrays against the framework's own calls.
+"""Time the interface: `cross_correlate` on a backend's own arrays against the framework's own calls.
 
-Rounds of the two take turns in one process, one process a backend, in the Python where the backend runs; the figure is
-the median of the differences of a round. "The framework's own calls" are those that do the same work by hand, with the
-same options: where a framework has not the public layout, its own transposes and its own convolution; for JAX a jitted
-function that has the options built in.
+Each backend has its own process, in the Python where it runs. Rounds of the two ways to call alternate in this process.
+The result is the median difference of a round. "The framework's own calls" do the same work by hand, with the same
+options. If a framework lacks the public layout, they are its own transposes and its own convolution. For JAX they are a
+jitted function with the options built in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDS, CALLS = 400, 200
 
 
 def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:
-    """The same convolution as somebody would write it without multiconv."""
+    """Return the same convolution, written without multiconv."""
     if name == "numpy":
         from multiconv import ConvSpec
         from multiconv.core import backend
@@ -57,7 +57,7 @@ def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:
 
 
 def measure(backend: Any) -> dict[str, float]:
-    """Microseconds a call: by hand, through multiconv, and the median difference."""
+    """Return the microseconds per call by hand and through multiconv, and the median difference."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def timed(call: Callable[[], Any], backend: Any) -> float:
 
 
 def in_its_python(name: str) -> dict[str, float]:
-    """Run `measure` where the backend runs, given the source of multiconv by path."""
+    """Run `measure` in the backend's Python, with the source of multiconv given by path."""
     from multiconv import registry
     from multiconv.workers.process import source_places
 

@@ -1,6 +1,6 @@
-"""What a worker costs: a float32 array there and back, through a backend whose convolution returns its input.
+"""Time a worker's transfer: a float32 array there and back, through a backend that returns its input.
 
-So only the transfer is timed, in the shape of a real call: header, validation, array out, array back.
+Only the transfer is timed, in the form of a real call: header, validation, array out, array back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROUNDS = 50
 
 
 class EchoBackend(NumpyBackend):
-    """Its cross-correlation is its input."""
+    """A backend whose cross-correlation returns its input."""
 
     name = "echo"
 

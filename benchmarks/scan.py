@@ -1,8 +1,8 @@
 """Scan small geometries: compare every backend with the exact oracle on many combinations of small sizes and options.
 
 ``make scan`` runs it on the five backends. All values are small integers, so an answer must be exact to the bit
-wherever its dtype holds every partial sum. Each geometry is asked forward, for its three gradients and transposed;
-every fifth also as a strict convolution, and every fifth as the framework's own layer.
+if its dtype holds every partial sum. Each geometry is tested forward, for its three gradients and transposed. One in
+five is also tested as a strict convolution, and one in five as the framework's own layer.
 
 The geometries come in chunks, each from a random seed of its own. A finished chunk is a line of JSON in the log for
 each backend, so an interrupted run continues where it stopped. A crash or a timeout counts as a wrong answer, and the
@@ -41,17 +41,17 @@ from multiconv.workers.remote import RemoteBackend
 
 LOG = Path(__file__).parent / "results" / "scan.jsonl"
 VERSION = 1
-"""The version of what is drawn; lines of the log with another version are ignored."""
+"""The version of the drawing; lines of the log with another version are ignored."""
 CHUNK = 5000
 HALF_PRECISION_EVERY = 6
 """Every sixth geometry is in float16 or bfloat16, which not all backends compute."""
 ONE_OF = {"jax": 8}
-"""A backend that compiles each geometry is asked one of so many: the one with the rarest pairs of levels."""
+"""Backends that compile each geometry get one of so many: the one with the rarest pairs of levels."""
 WORKERS = {"jax": 2}
 ENVIRONMENT = {
     **PATIENT_THREADS,
     "OMP_NUM_THREADS": "1",  # the images are too small for more
-    # On Linux, let the C library look for writes past the end of memory, and fill new memory with other than zeros.
+    # On Linux, make the C library detect writes past the end of memory, and fill new memory with nonzero bytes.
     "LD_PRELOAD": "libc_malloc_debug.so.0",
     "MALLOC_CHECK_": "3",
     "MALLOC_PERTURB_": "85",
@@ -64,7 +64,7 @@ ALWAYS = ("forward", "input gradient", "kernel gradient", "bias gradient", "conv
 BESIDES = {0: ("convolve",), 1: ("layer",)}
 """More directions, by the number of the geometry modulo 5."""
 
-# The levels of each option. What is listed twice is drawn twice as often.
+# The levels of each option. A level that is listed twice is drawn twice as often.
 NDIMS = (1, 2, 2, 2, 3, 3)
 KERNELS = (1, 1, 2, 3, 3, 4, 5)
 STRIDES = (1, 1, 1, 2, 2, 3, 4, 6)
@@ -173,9 +173,10 @@ def draw(rng: random.Random, *, half: bool, seed: int) -> tuple[Problem, list[tu
 
 
 def problems(seed: int, count: int, groups_of: set[int]) -> Iterator[tuple[int, Problem, set[int]]]:
-    """Yield the problems of a chunk, numbered, with the sizes of group of which each is the chosen one.
+    """Yield the problems of a chunk: the number, the problem, and the sizes of groups that it represents.
 
-    Of each run of so many problems the one is chosen whose pairs of levels were chosen least often so far.
+    For each size, problems are taken in groups of that size. The problem whose pairs of levels were chosen least often
+    so far represents its group.
     """
     rng, seen = random.Random(seed), {size: Counter[Any]() for size in groups_of}
     numbered = (
@@ -194,13 +195,13 @@ def problems(seed: int, count: int, groups_of: set[int]) -> Iterator[tuple[int, 
         yield from ((number, problem, chosen[number]) for number, problem, _ in together)
 
 
-# ---- Asking
+# ---- Running
 
 
 def scan_chunk(
     seed: int, count: int, names: Sequence[str], progress: Progress, tasks: dict[str, Any]
 ) -> dict[str, Tally]:
-    """Put a chunk to these backends, in new workers."""
+    """Run a chunk on these backends, in new workers."""
     tallies = {name: Tally() for name in names}
     with ThreadPoolExecutor(sum(WORKERS.get(name, 1) for name in names)) as pool:
         each = [name for name in names for _ in range(WORKERS.get(name, 1))]
@@ -300,7 +301,7 @@ def scan(names: Sequence[str], seeds: Sequence[int], count: int, log: Path) -> N
 
 
 def expected_count(name: str, count: int) -> int:
-    """Return about how many geometries of a chunk a backend is asked."""
+    """Return the approximate number of a chunk's geometries that a backend gets."""
     if name in ONE_OF:
         return -(-count // ONE_OF[name])
     return count - -(-count // HALF_PRECISION_EVERY) if name in ("numpy", "mxnet") else count
@@ -316,7 +317,7 @@ def finished(log: Path, count: int) -> list[dict[str, Any]]:
 
 
 def report(records: Sequence[dict[str, Any]], names: Sequence[str], console: Console) -> bool:
-    """Print what was wrong and a table, and return whether nothing was."""
+    """Print the faults and a table, and return whether there were no faults."""
     table = Table("backend", "geometries", "directions judged", "wrong", "seconds", box=None)
     for name in names:
         own = [r for r in records if r["backend"] == name]

@@ -1,7 +1,7 @@
-"""A soak: many drawn problems, in rounds of fresh workers, each round from a seed of its own.
+"""Soak test: check many drawn problems in rounds, each with fresh workers and its own random seed.
 
-``make soak`` runs it: ten rounds of 2000 problems on five backends. Each finished round is a line of JSON in the log,
-so that a run that is broken off goes on where it was. It exits with 1 if any backend was ever wrong, or lost precision.
+``make soak`` runs ten rounds of 2000 problems on five backends. Each finished round is a line of JSON in the log, so an
+interrupted run continues where it stopped. The exit status is 1 if any backend was ever wrong, or lost precision.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOG = Path(__file__).parent / "results" / "soak.jsonl"
 def soak(
     names: list[str], rounds: Iterable[int], problems: int, dtypes: list[str], values: list[str], log: Path
 ) -> None:
-    """Run the rounds that the log has not, and add each to it."""
+    """Run the rounds that the log lacks, and add each to it."""
     what = {"problems": problems, "dtypes": dtypes, "values": values}
     done = {r["seed"] for r in finished(log) if all(r[key] == value for key, value in what.items())}
     columns = (
@@ -44,19 +44,19 @@ def soak(
         for seed in todo:
             found = check(names, examples=problems, seed=seed, dtypes=dtypes, values=values, networks=False).asdict()
             for backend in found["backends"]:
-                del backend["where"]  # which is of this machine only
+                del backend["where"]  # specific to this machine
             with log.open("a") as file:
                 file.write(json.dumps({"seed": seed, **what, **found}) + "\n")
             bar.update(task, advance=1, last=f"seed {seed}: {'agree' if found['agrees'] else 'DISAGREE'}")
 
 
 def finished(log: Path) -> list[dict[str, Any]]:
-    """The rounds in the log."""
+    """Return the rounds in the log."""
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def summary(rounds: list[dict[str, Any]]) -> tuple[Table, bool]:
-    """What all rounds come to, and whether nothing was wrong."""
+    """Return a table of all rounds, and whether no backend was wrong."""
     table = Table(
         "backend",
         "dtypes",

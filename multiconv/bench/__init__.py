@@ -1,1 +1,1 @@
-"""The benchmark: what each backend takes for the layers of networks."""
+"""Benchmarks: how long each backend takes for the layers of networks."""

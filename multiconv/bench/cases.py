@@ -1,4 +1,4 @@
-"""What is timed: layers in a direction, and what that takes in operations and bytes."""
+"""Benchmark cases: a layer in one direction, and its numbers of operations and bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USUAL_MODES = {"jax": "compiled"}
 
 @dataclass(frozen=True)
 class Case:
-    """A layer in a direction.
+    """A layer to time in one direction.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class Case:
     dtype : str
     threads : int
     layout : str
-        ``"native"``: arrays as the framework has them. ``"interface"``: channels first by `Backend.cross_correlate`,
-        with what it takes to convert them.
+        ``"native"``: arrays in the framework's own layout. ``"interface"``: channels first, by
+        `Backend.cross_correlate`; the time includes layout conversions.
     """
 
     layer: Layer
@@ -42,12 +42,12 @@ class Case:
 
     @property
     def geometry(self) -> Geometry:
-        """The convolution, channels first."""
+        """Return the geometry of the convolution, channels first."""
         return self.layer.geometry(self.batch)
 
     @property
     def flops(self) -> int:
-        """Operations, counting what is multiplied with padding: the usual number.
+        """Return the number of operations, including those on padding: the usual count.
 
         Examples
         --------
@@ -59,7 +59,7 @@ class Case:
 
     @property
     def flops_without_padding(self) -> int:
-        """Operations on pixels that are there.
+        """Return the number of operations, excluding those on padding.
 
         Examples
         --------
@@ -76,7 +76,7 @@ class Case:
 
     @property
     def intensity(self) -> float:
-        """Operations a byte, if input, kernel and output cross the memory once each.
+        """Return the operations per byte, if input, kernel and output are each transferred once.
 
         Examples
         --------
@@ -90,7 +90,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """In words.
+        """Return a description in words.
 
         Examples
         --------
@@ -104,7 +104,7 @@ class Case:
 
 
 def usual_mode(name: str) -> str:
-    """The mode in which a framework is mostly used: compiled for JAX, eager for the others.
+    """Return the usual mode of a framework: compiled for JAX, eager for the others.
 
     Examples
     --------

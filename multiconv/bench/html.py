@@ -1,4 +1,4 @@
-"""A benchmark as one page of HTML with figures in it, which needs no network."""
+"""A benchmark as one HTML page with figures, which needs no network access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from multiconv.bench.cases import Case
 from multiconv.bench.report import last_line, means, shown_ratio, totals
 from multiconv.bench.results import MEASURED, Report, Row
 
-# Okabe and Ito's colours, which people who see some colours alike tell apart.
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
 ROW_HEIGHT = 13
 TOP, BOTTOM_MARGIN = 26, 44
@@ -24,7 +24,7 @@ TOP, BOTTOM_MARGIN = 26, 44
 
 @dataclass
 class Scale:
-    """A logarithmic axis, from numbers to pixels."""
+    """A logarithmic axis that maps numbers to pixels."""
 
     low: float
     high: float
@@ -32,12 +32,12 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value."""
+        """Return the pixel of a value."""
         part = (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
         return round(self.start + part * (self.end - self.start), 2)
 
     def ticks(self) -> list[dict[str, Any]]:
-        """A tick at 1, 2 and 5 of each power of ten; at the powers alone where those would be many."""
+        """Return ticks at 1, 2 and 5 times each power of ten; over many decades, at the powers only."""
         decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
         steps = (1, 2, 5) if len(decades) <= 4 else (1,)
         values = [step * 10.0**decade for decade in decades for step in steps]
@@ -45,7 +45,7 @@ class Scale:
 
 
 def log_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """An axis that has room for all values.
+    """Return a logarithmic axis that fits all values.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def log_scale(values: Sequence[float], start: float, end: float) -> Scale:
 
 @dataclass
 class Figure:
-    """What every figure has: its size, its frame and what stands at its axes."""
+    """A figure: its size, frame, axes and contents."""
 
     title: str
     width: float
@@ -78,22 +78,22 @@ class Figure:
 
     @property
     def right(self) -> float:
-        """Where the frame ends."""
+        """Return the x coordinate of the frame's right edge."""
         return self.width - 14
 
     @property
     def top(self) -> float:
-        """Where the frame begins."""
+        """Return the y coordinate of the frame's top edge."""
         return TOP
 
     @property
     def bottom(self) -> float:
-        """Where the frame ends, above what stands below it."""
+        """Return the y coordinate of the frame's bottom edge, above the axis labels."""
         return self.height - BOTTOM_MARGIN
 
 
 def as_html(report: Report) -> str:
-    """The page.
+    """Return the report as an HTML page.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def as_html(report: Report) -> str:
     Returns
     -------
     str
-        HTML with its style and figures in it.
+        HTML with embedded style and figures.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def as_html(report: Report) -> str:
 
 
 def _words(report: Report, case: Case) -> str:
-    """A case without its direction, and without what all cases have in common."""
+    """Name a case by its layer and the settings that vary between cases, without its direction."""
     cases = [row.entry.case for row in report.rows]
     said = {
         "batch": f"batch {case.batch}",
@@ -158,7 +158,7 @@ def _colours(report: Report) -> dict[str, str]:
 
 
 def _ratio_figures(report: Report, colours: dict[str, str]) -> list[Figure]:
-    """A figure for each direction, its cases from top to bottom."""
+    """Return a figure for each direction, with its cases from top to bottom."""
     compared = [(row, ratio) for row in report.rows if (ratio := report.ratio(row)) is not None]
     if not compared:
         return []
@@ -237,7 +237,7 @@ def _first_calls(report: Report, colours: dict[str, str]) -> Figure:
 
 
 def _scalings(report: Report, colours: dict[str, str]) -> list[dict[str, Any]]:
-    """Threads and batch, if more than one number of them was measured."""
+    """Return figures for threads and for batch, where more than one value was measured."""
     found = []
     for name, words in (
         ("threads", "Images a second against threads."),
@@ -250,7 +250,7 @@ def _scalings(report: Report, colours: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _scaling_panels(rows: list[Row], name: str, colours: dict[str, str]) -> list[Figure]:
-    """A panel for each case but for what is scaled, a line for each backend."""
+    """Return a panel for each case apart from the scaled setting, with a line for each backend."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         c = row.entry.case
@@ -324,7 +324,7 @@ def _figures(report: Report, row: Row) -> list[dict[str, str]]:
 
 
 def _environment(report: Report) -> str:
-    """What was asked for, and what each worker found itself in."""
+    """Return the requested settings and the environment of each worker, as JSON."""
     asked = {name: value for name, value in report.settings.items() if name != "layers"}
     workers = [
         {k: w[k] for k in ("variant", "version", "python", "threads", "matmul_rate", "stream_rate", "settings")}

@@ -1,4 +1,4 @@
-"""What a benchmark has done so far, kept in a file so that an interrupted one goes on where it was."""
+"""A file that records the progress of a benchmark, so that an interrupted one can continue."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from multiconv.core.errors import UsageError
 
 
 class Journal:
-    """Lines of JSON: first what was asked for, then each worker's description and each measurement as it comes.
+    """A log in lines of JSON: the requested settings, then worker descriptions and measurements as they come.
 
     Parameters
     ----------
     path : path or None
-        The file. What it has is read; without one, nothing outlasts the process.
+        The file, whose entries are read. With None, nothing is kept when the process ends.
     settings : dict
-        What is asked for now.
+        The settings requested now.
 
     Raises
     ------
     UsageError
-        If the file is no journal, or another benchmark's.
+        If the file is not a journal, or is that of another benchmark.
 
     Attributes
     ----------
     measurements : dict
-        By an entry's title and the number of the process.
+        Measurements, by title of the entry and process number.
     workers : dict
-        What is known of a variant's worker, by its label, threads and the number of the process.
+        Worker descriptions, by label of the variant, number of threads and process number.
 
     Examples
     --------
@@ -49,22 +49,22 @@ class Journal:
             self._write({"settings": settings})
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if not lines[-1].endswith("\n"):  # it was being written when the process ended
+        if not lines[-1].endswith("\n"):  # the process ended while writing it
             path.write_text("".join(lines[:-1]), encoding="utf-8")
             lines.pop()
         self._read(lines, settings)
 
     def has(self, title: str, process: int) -> bool:
-        """Whether this was measured."""
+        """Return whether an entry was measured in this process."""
         return (title, process) in self.measurements
 
     def add(self, measurement: Measurement) -> None:
-        """Keep a measurement."""
+        """Record a measurement."""
         self.measurements[measurement.title, measurement.process] = measurement
         self._write({"measurement": asdict(measurement)})
 
     def add_worker(self, worker: dict[str, Any]) -> None:
-        """Keep the description of a worker."""
+        """Record the description of a worker."""
         self.workers[worker["variant"], worker["threads"], worker["process"]] = worker
         self._write({"worker": worker})
 

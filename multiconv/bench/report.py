@@ -1,4 +1,4 @@
-"""What a person, or another program, reads of a benchmark: progress, a table, and pyperf's JSON."""
+"""Output of a benchmark: tables for the terminal, and pyperf's JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUS_COLOURS = {"unsupported": "yellow"}
 
 
 def print_bench(report: Report, console: Console) -> None:
-    """The table of a benchmark, means and totals, the noise floor, and what was not measured.
+    """Print the table of a benchmark, its means, totals and noise floor, and the rows that were not measured.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def print_bench(report: Report, console: Console) -> None:
 
 
 def shown_ratio(ratio: Ratio | None) -> str:
-    """A ratio with its interval, or a dash.
+    """Format a ratio with its interval, or None as a dash.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def shown_ratio(ratio: Ratio | None) -> str:
 
 
 def means(report: Report) -> list[tuple[str, str, str, float, int]]:
-    """For each variant, mode and direction: the geometric mean of the ratios, and of how many cases."""
+    """Return the geometric mean of the ratios and the number of cases, by variant, mode and direction."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in report.rows:
         ratio = report.ratio(row)
@@ -69,7 +69,7 @@ def means(report: Report) -> list[tuple[str, str, str, float, int]]:
 
 
 def totals(report: Report) -> list[tuple[str, str, str, str, float]]:
-    """For each network of which every layer was measured, by variant, mode and direction: seconds of all its layers."""
+    """Return the seconds of all layers of each fully measured network, by variant, mode and direction."""
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in report.rows:
         e, c = row.entry, row.entry.case
@@ -88,7 +88,9 @@ def _conditions(network: str, batch: int, dtype: str, threads: int, layout: str)
 
 
 def as_pyperf_json(report: Report) -> str:
-    """The rows that were measured as pyperf has them, a run for each process; at least one must be.
+    """Return the measured rows as pyperf's JSON, with a run for each process.
+
+    At least one row must be measured.
 
     Examples
     --------
@@ -101,7 +103,7 @@ def as_pyperf_json(report: Report) -> str:
     >>> len(benchmark.get_values())
     2
     """
-    import pyperf  # an extra, for this alone
+    import pyperf  # an optional dependency, needed only here
 
     machine = pyperf.Run([1.0]).get_metadata()
     workers = {(w["variant"], w["threads"], w["process"]): w for w in report.workers}
@@ -118,7 +120,7 @@ def as_pyperf_json(report: Report) -> str:
 
 
 def last_line(report: Report) -> str:
-    """How far the numbers can be trusted, and how they were got."""
+    """Return a line about the noise floor and how the numbers were measured."""
     s = report.settings
     rounds = f"{s['rounds']} rounds in each of {s['processes']} processes, seed {s['seed']}, {report.seconds:.0f} s"
     if report.workers:
@@ -130,7 +132,7 @@ def last_line(report: Report) -> str:
 
 
 def _metadata(row: Row, worker: dict[str, Any]) -> dict[str, Any]:
-    """What pyperf's JSON says of a row besides its values."""
+    """Return pyperf's metadata for a row."""
     c, report = row.entry.case, worker["settings"]
     return {
         "name": row.entry.title,

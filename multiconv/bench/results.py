@@ -1,4 +1,4 @@
-"""What a benchmark measured: a row for each thing that was timed, and how the rows compare."""
+"""Results of a benchmark: a row for each timed entry, and ratios between rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from multiconv.bench.cases import Case, usual_mode
 from multiconv.bench.workers import Variant
 
 MEASURED = "measured"
-SPARE_THREADS = 0.05  # two clocks are compared, and the processor's counts what starts and ends a loop
-TICK = 0.004  # seconds by which the processor's clock may be off: of two threads in 3 ms it told of up to 2.8
+SPARE_THREADS = 0.05  # tolerance: the processor's clock also counts the start and end of a loop
+TICK = 0.004  # seconds, error of the processor's clock: it showed up to 2.8 threads for 2 in 3 ms
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one row of the results is about: a case, computed by a variant of a backend in a mode.
+    """The subject of a row: a case, computed by a variant of a backend in a mode.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Entry:
     variant : Variant
     mode : str
     twin : str
-        ``"A"`` or ``"A again"`` of two that are the same, timed to see how far they come out apart; else empty.
+        ``"A"`` or ``"A again"`` for one of two equal entries, timed to measure the noise; else empty.
     """
 
     case: Case
@@ -36,41 +36,41 @@ class Entry:
 
     @property
     def how(self) -> str:
-        """As a worker is asked for it."""
+        """Return the name of the entry in a request to a worker."""
         return f"{self.case.direction}/{self.mode}/{self.case.layout}"
 
     @property
     def title(self) -> str:
-        """In words, distinct for each row."""
+        """Return a description in words, distinct for each row."""
         return f"{self.case.title}, {self.variant.label} {self.mode}{self.twin and ', ' + self.twin}"
 
 
 @dataclass
 class Measurement:
-    """What one process says of an entry.
+    """The measurement of an entry in one process.
 
     Attributes
     ----------
     title : str
-        The entry's.
+        Title of the entry.
     process : int
     status : str
-        ``"measured"``, ``"wrong"``, ``"crashed"``, ``"timed out"``, ``"failed"``, if the framework raised an exception,
-        or ``"unsupported"``.
+        ``"measured"``, ``"wrong"``, ``"crashed"``, ``"timed out"``, ``"unsupported"``, or ``"failed"`` if the framework
+        raised an exception.
     reason : str
         Why it was not measured.
     checked : str
-        On what the answer was judged before: ``"whole"``, or the smaller image.
+        Image on which the answer was checked before: ``"whole"``, or the size of a smaller one.
     seconds : list of float
-        Of a call, for each round.
+        Seconds per call, for each round.
     processor : float
-        Seconds of processor a second of wall, over all rounds.
+        Processor seconds per wall-clock second, over all rounds.
     first_call : float
-        Seconds of the first call, with what is compiled, allocated or started in it.
+        Seconds of the first call, including compilation, allocation and start-up.
     loops : int
-        How many calls a round's number is the mean of.
+        Number of calls over which a round's time is averaged.
     matmul_rate : float
-        Operations a second of the framework's matrix product in this process.
+        Operations per second of the framework's matrix product in this process.
     """
 
     title: str
@@ -86,13 +86,13 @@ class Measurement:
 
     @property
     def round(self) -> float:
-        """Seconds of a round, the mean of all."""
+        """Return the mean duration of a round in seconds; infinity if none was measured."""
         return float(np.mean(self.seconds)) * self.loops if self.seconds else np.inf
 
 
 @dataclass
 class Row:
-    """An entry and what was measured of it, in each process.
+    """An entry and its measurement in each process.
 
     Attributes
     ----------
@@ -105,86 +105,86 @@ class Row:
 
     @property
     def status(self) -> str:
-        """``"measured"``, or what went wrong first."""
+        """Return ``"measured"``, or the status of the first failure."""
         return next((m.status for m in self.measurements if m.status != MEASURED), MEASURED)
 
     @property
     def reason(self) -> str:
-        """Why it was not measured."""
+        """Return the reason of the first failure; empty if there is none."""
         return next((m.reason for m in self.measurements if m.status != MEASURED), "")
 
     @property
     def samples(self) -> list[list[float]]:
-        """Seconds a call, of each process a number a round."""
+        """Return the seconds per call: for each process, one number per round."""
         return [m.seconds for m in self.measurements if m.status == MEASURED]
 
     @property
     def quartiles(self) -> tuple[float, float, float]:
-        """Seconds a call over all processes: lower quartile, median, upper quartile."""
+        """Return the quartiles of the seconds per call over all processes: lower, median, upper."""
         return statistics.quartiles([s for of_process in self.samples for s in of_process])
 
     @property
     def median(self) -> float:
-        """Seconds a call."""
+        """Return the median of the seconds per call."""
         return self.quartiles[1]
 
     @property
     def first_call(self) -> float:
-        """Seconds, the median over the processes."""
+        """Return the seconds of the first call: the median over the processes."""
         return float(np.median([m.first_call for m in self.measurements]))
 
     @property
     def compilation(self) -> float | None:
-        """Seconds by which the first call takes longer than a later one; None where nothing is compiled."""
+        """Return the seconds by which the first call exceeds a later one; None if nothing is compiled."""
         return None if self.entry.mode == "eager" else max(self.first_call - self.median, 0.0)
 
     @property
     def rate(self) -> float:
-        """Operations a second, those on padding counted."""
+        """Return the operations per second, including those on padding."""
         return self.entry.case.flops / self.median
 
     @property
     def rate_without_padding(self) -> float:
-        """Operations a second on pixels that are there."""
+        """Return the operations per second, excluding those on padding."""
         return self.entry.case.flops_without_padding / self.median
 
     @property
     def fraction_of_matmul(self) -> float:
-        """The rate, as part of that of the framework's matrix product in the same process."""
+        """Return the rate divided by that of the framework's matrix product in the same process."""
         fractions = [self.entry.case.flops / np.median(m.seconds) / m.matmul_rate for m in self.measurements]
         return float(np.mean(fractions))
 
     @property
     def processor(self) -> float:
-        """Seconds of processor a second of wall."""
+        """Return the processor seconds per wall-clock second: the largest of all processes."""
         return max(m.processor for m in self.measurements)
 
     @property
     def exceeds_threads(self) -> bool:
-        """Whether it has used more threads than it was given, and more than its clock may be off."""
+        """Return whether it used more threads than it was given, beyond the error of the clock."""
         return any(m.processor > self.entry.case.threads + SPARE_THREADS + TICK / m.round for m in self.measurements)
 
     @property
     def checked(self) -> str:
-        """On what its answer was judged: ``"whole"``, or the smaller image."""
+        """Return the image on which its answer was checked: ``"whole"``, or the size of a smaller one."""
         return self.measurements[0].checked
 
 
 @dataclass
 class Report:
-    """What a benchmark measured.
+    """The results of a benchmark.
 
     Attributes
     ----------
     rows : list of Row
     twins : list of (Row, Row)
-        The same measured twice.
+        Pairs of rows with equal entries.
     workers : list of dict
-        For each process of each variant: versions, settings, and the rates of matrix product and memory.
+        Versions, settings, and the rates of matrix product and memory, for each process of each variant.
     missing : list of dict
-        The backends that were not available: name, reason and the command that gets it.
+        Backends that are not available: name, reason and install command.
     settings : dict
-        What was asked for.
+        The requested settings.
     seconds : float
     """
 
@@ -197,30 +197,33 @@ class Report:
 
     @property
     def measured(self) -> list[Row]:
-        """The rows that have times."""
+        """Return the rows that were measured."""
         return [row for row in self.rows if row.status == MEASURED]
 
     @property
     def failed(self) -> list[Row]:
-        """The rows that should have times and have none."""
+        """Return the rows that failed; unsupported rows are not among them."""
         return [row for row in self.rows if row.status not in (MEASURED, "unsupported")]
 
     @property
     def noise(self) -> float:
-        """How far from 1 the ratio of two that are the same has come out: the noise floor."""
+        """Return the noise floor: the largest deviation from 1 of a ratio of equal entries."""
         return statistics.noise_floor(
             [statistics.speed_ratio(a.samples, b.samples) for a, b in self.twins if a.samples and b.samples]
         )
 
     def reference(self, row: Row) -> Row | None:
-        """The row of the same case that this one is compared with: the reference variant's, in its usual mode."""
+        """Return the row to compare with: the same case by the reference variant, in its usual mode."""
         label = self.settings["reference"]
         of_case = [r for r in self.rows if r.entry.case == row.entry.case and r.entry.variant.label == label]
         usual = [r for r in of_case if r.entry.mode == usual_mode(r.entry.variant.name)] or of_case
         return usual[0] if usual and usual[0].status == MEASURED else None
 
     def ratio(self, row: Row) -> statistics.Ratio | None:
-        """How many times as fast as its reference a row is; None for the reference itself, or if either has no time."""
+        """Return the speed of a row relative to its reference.
+
+        It is None for the reference itself, or if either was not measured.
+        """
         reference = self.reference(row)
         if reference is None or reference is row or row.status != MEASURED:
             return None

@@ -1,8 +1,8 @@
-"""Which backend is faster, and whether the difference is real.
+"""Find out which backend is faster, and whether the difference is real.
 
-Each variant of a backend runs in a worker of its own and times itself there. Rounds go over all variants in random
-order, so that what slows the machine down slows them all, and ratios are taken between times of one round. The whole is
-repeated in fresh processes. An answer is judged by the oracle before it is timed.
+Each variant of a backend runs in its own worker, which times it. A round goes over all variants in random order, so
+that a slowdown of the machine affects all of them. Ratios are taken between times of the same round. Everything is
+repeated in fresh processes. The oracle judges an answer before it is timed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
 from multiconv.testing.strategies import with_values
 
-CHECKED_WINDOWS = 1 << 25  # numbers that the oracle gathers: 256 MB, a second or two
-CHECKED_PRODUCTS = {"float64": 1 << 24}  # in longdouble, for which there is no BLAS
+CHECKED_WINDOWS = 1 << 25  # most numbers that the oracle gathers: 256 MB, one or two seconds
+CHECKED_PRODUCTS = {"float64": 1 << 24}  # computed in longdouble, for which there is no BLAS
 MOST_PRODUCTS = 1 << 31
 
 
@@ -67,25 +67,25 @@ def bench(
     variants : sequence of Variant
     layers : sequence of Layer
     directions : sequence of str
-        Of `multiconv.bench.cases.DIRECTIONS`.
+        Elements of `multiconv.bench.cases.DIRECTIONS`.
     batches : sequence of int
-        By default what the layer's source gives it.
+        Batch sizes; default the one of the layer's source.
     dtypes, threads, layouts : sequence
-        What to time each in; `multiconv.bench.cases.Case` says what they mean.
+        Each layer is timed in every combination; `multiconv.bench.cases.Case` explains the values.
     modes : sequence of str
-        Of `multiconv.bench.cases.MODES`, of which each backend has some. By default each one's usual mode.
+        Elements of `multiconv.bench.cases.MODES`, of which each backend has some; default its usual mode.
     rounds, processes : int
-        How often to go over all variants in a process, and in how many fresh processes to do that.
+        Number of rounds in a process, and number of fresh processes.
     reference : str, optional
-        The label of the variant that others are compared with; by default torch, or else the first.
+        Label of the variant to compare with; default torch, or else the first.
     optional : bool
-        Whether to leave out, and report, variants that are not available.
+        Whether to leave out and report variants that are not available.
     seed : int
-        Of the order within rounds, and of the values that answers are judged on.
+        Random seed of the order within rounds, and of the values for the check.
     timeout : float
-        Seconds that a request to a worker may take.
+        Time limit for a request to a worker, in seconds.
     journal : path, optional
-        Where to keep what is done, and to find what was done before, which is not measured again.
+        File that records finished measurements. Those that it already has are not repeated.
     progress : callable, optional
 
     Returns
@@ -95,9 +95,9 @@ def bench(
     Raises
     ------
     BackendUnavailable
-        If a variant is not available and `optional` is not set, or none can.
+        If a variant is not available and `optional` is not set, or if no variant is available.
     ConvError
-        If the journal is another benchmark's.
+        If the journal is that of another benchmark.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def bench(
 
 
 def _to_be_had(variants: Sequence[Variant], *, optional: bool) -> tuple[list[Variant], list[dict[str, Any]]]:
-    """The variants whose backends are there, and what is to be said of the others."""
+    """Return the variants that are available, and why the others are not."""
     there, missing = [], []
     for variant in variants:
         try:
@@ -163,7 +163,10 @@ def _to_be_had(variants: Sequence[Variant], *, optional: bool) -> tuple[list[Var
 
 
 class _Run:
-    """A benchmark's way through its groups: cases of one layer, batch, dtype and number of threads."""
+    """A benchmark run over groups of cases.
+
+    The cases of a group share a layer, a batch size, a dtype and a number of threads.
+    """
 
     def __init__(
         self, variants: list[Variant], settings: dict[str, Any], journal: Journal, total: int, progress: Progress
@@ -173,7 +176,7 @@ class _Run:
         self.done, self.total = 0, total
 
     def entries(self, group: list[Case]) -> list[Entry]:
-        """What to time of a group, once it is known which modes each variant has."""
+        """Return the entries of a group. The workers must have reported their modes before."""
         wanted = self.settings["modes"]
         return [
             Entry(case, variant, mode)
@@ -184,18 +187,18 @@ class _Run:
         ]
 
     def twins(self, group: list[Case]) -> list[Entry]:
-        """The reference's first entry of a group, twice."""
+        """Return the reference's first entry of a group, twice."""
         variant = next(v for v in self.variants if v.label == self.settings["reference"])
         return [Entry(group[0], variant, usual_mode(variant.name), twin) for twin in ("A", "A again")]
 
     def rows(self, entries: list[Entry]) -> list[Row]:
-        """What the journal has of these."""
+        """Return a row for each entry, with its measurements in the journal."""
         found = self.journal.measurements
         processes = range(self.settings["processes"])
         return [Row(e, [found[e.title, p] for p in processes if (e.title, p) in found]) for e in entries]
 
     def process(self, process: int, groups: list[list[Case]]) -> None:
-        """Measure groups that are to have the same number of threads, in fresh processes."""
+        """Measure groups with the same number of threads, in fresh processes."""
         threads = groups[0][0].threads
         described = [(v.label, threads, process) in self.journal.workers for v in self.variants]
         if all(described) and all(self._is_done(self._all(g, process), process) for g in groups):
@@ -218,7 +221,7 @@ class _Run:
         return [*self.entries(group), *(self.twins(group) if process == 0 else [])]
 
     def _twins(self, groups: list[list[Case]], workers: dict[str, TimedWorker]) -> None:
-        """The reference against itself, for the noise floor."""
+        """Measure the reference against itself, for the noise floor."""
         first = workers[self.settings["reference"]]
         with self._workers([first.variant], first.threads) as again:
             for group in groups:
@@ -228,7 +231,7 @@ class _Run:
                     self._measure(list(zip(pair, [first, again[first.variant.label]])), 0)
 
     def _measure(self, pairs: list[tuple[Entry, TimedWorker]], process: int) -> None:
-        """Check and prepare each entry, then go over all in rounds."""
+        """Check and prepare each entry, then time all of them in rounds."""
         measurements = [Measurement(e.title, process, matmul_rate=self._matmul_rate(e, process)) for e, _ in pairs]
         jobs = [_Job(entry, worker, m) for (entry, worker), m in zip(pairs, measurements)]
         for job in jobs:
@@ -253,7 +256,7 @@ class _Run:
         return all(self.journal.has(entry.title, process) for entry in entries)
 
     def _describe(self, worker: TimedWorker, process: int, load: float) -> None:
-        """Note a worker's versions, settings and rates."""
+        """Record a worker's versions, settings and rates."""
         dtypes = [dtype for dtype in self.settings["dtypes"] if dtype in worker.dtypes]
         worker.settle()
         self.journal.add_worker(
@@ -281,7 +284,7 @@ class _Run:
 
     @contextmanager
     def _workers(self, variants: list[Variant], threads: int) -> Iterator[dict[str, TimedWorker]]:
-        """A worker for each variant, all ended at the end."""
+        """Start a worker for each variant, and stop all of them at the end."""
         started: list[TimedWorker] = []
 
         def start(variant: Variant) -> None:
@@ -302,7 +305,7 @@ class _Run:
 
 @dataclass
 class _Job:
-    """An entry, the worker that computes it, and what has come of it; a failure ends it and nothing else."""
+    """An entry, its worker and its measurement. A failure ends this job only."""
 
     entry: Entry
     worker: TimedWorker
@@ -310,7 +313,7 @@ class _Job:
     processor: float = 0.0
 
     def prepare(self, seed: int, *, check: bool) -> None:
-        """Have the answer judged, then the call made ready."""
+        """Check the answer, then prepare the call."""
         case, m = self.entry.case, self.measurement
         with self._noting_failure():
             checked = _checked(case.layer, case.batch, case.direction, case.dtype)
@@ -323,7 +326,7 @@ class _Job:
             self.worker.settle()
 
     def loop(self) -> None:
-        """Measure a round."""
+        """Time one round."""
         m, case = self.measurement, self.entry.case
         if m.status != MEASURED:
             return
@@ -333,7 +336,7 @@ class _Job:
             self.processor += processor
 
     def concluded(self) -> Measurement:
-        """The measurement, of which no time is kept unless all are there."""
+        """Return the measurement; its times are kept only if no round failed."""
         m = self.measurement
         if m.status != MEASURED:
             m.seconds = []
@@ -342,7 +345,7 @@ class _Job:
         return m
 
     def _fault(self, seed: int) -> str | None:
-        """What is wrong with the answer, if anything."""
+        """Return the fault of the answer, or None."""
         case = self.entry.case
         problem, expected = _problem(case.layer, case.batch, case.direction, case.dtype, seed)
         g, arrays = problem.geometry, (problem.x, problem.w, problem.dy)
@@ -365,7 +368,7 @@ class _Job:
 
 @lru_cache(maxsize=64)
 def _checked(layer: Layer, batch: int, direction: str, dtype: str) -> Geometry:
-    """What the answer is judged on: a smaller image where the oracle would take long."""
+    """Return the geometry to check the answer on: a smaller image if the oracle would take long."""
     # Each number of a window is multiplied once for each channel of the result.
     uses: float = layer.out_channels // layer.groups
     if direction == "input gradient":
@@ -376,7 +379,7 @@ def _checked(layer: Layer, batch: int, direction: str, dtype: str) -> Geometry:
 
 @lru_cache(maxsize=8)
 def _problem(layer: Layer, batch: int, direction: str, dtype: str, seed: int) -> tuple[Problem, Expected]:
-    """The numbers that an answer is judged on, and what it should come to."""
+    """Return the problem to check an answer on, and the expected result."""
     g = _checked(layer, batch, direction, dtype)
     problem = with_values(layer.name, layer.spec, g, dtype, bias=False, values="normal", seed=seed)
     with threadpool_limits(1):

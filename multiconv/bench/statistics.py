@@ -1,4 +1,4 @@
-"""What a benchmark's numbers say: quartiles, ratios with their intervals, means of ratios, and the noise floor."""
+"""Statistics of a benchmark: quartiles, ratios with intervals, means of ratios, and the noise floor."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 RESAMPLES = 2000
 COVERAGE = 0.95
 Samples = Sequence[Sequence[float]]
-"""Seconds a call: for each process, one number a round."""
+"""Seconds per call: for each process, one number per round."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as a reference something is.
+    """The speed of something relative to a reference.
 
     Attributes
     ----------
     value : float
-        Above 1 where it is faster.
+        Above 1 if it is faster than the reference.
     low, high : float
-        The ends of the bootstrap interval.
+        Ends of the bootstrap interval.
     """
 
     value: float
@@ -30,7 +30,7 @@ class Ratio:
     high: float
 
     def is_real(self, noise: float) -> bool:
-        """Whether the interval leaves out 1 by more than the noise floor.
+        """Return whether the interval excludes 1 by more than the noise floor.
 
         Examples
         --------
@@ -41,7 +41,7 @@ class Ratio:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """The lower quartile, the median and the upper quartile, interpolated linearly.
+    """Return the lower quartile, the median and the upper quartile, interpolated linearly.
 
     Examples
     --------
@@ -53,16 +53,17 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def speed_ratio(reference: Samples, samples: Samples, seed: int = 0) -> Ratio:
-    """How many times as fast as a reference, from pairs of times of the same round.
+    """Compute the speed relative to a reference, from pairs of times of the same round.
 
-    The value is the median of the pairs' ratios. The interval is the percentile bootstrap's over 95 % of 2000
-    resamples; pairs are drawn within their process, so that each process keeps its weight.
+    The value is the median of the pairs' ratios. The interval is the 95 % percentile bootstrap interval of 2000
+    resamples. Pairs are drawn within their process, so that each process keeps its weight.
 
     Parameters
     ----------
     reference, samples : sequence of sequence of float
-        For each process the seconds of each round, paired by their places. What only one of them has is left out.
+        For each process, the seconds of each round. They are paired by position; times without a partner are ignored.
     seed : int
+        Random seed of the resampling.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def speed_ratio(reference: Samples, samples: Samples, seed: int = 0) -> Ratio:
 
 
 def noise_floor(ratios: Sequence[Ratio]) -> float:
-    """The largest deviation from 1 that the same thing measured twice has shown; 0 where nothing was.
+    """Return the largest deviation from 1 of ratios of equal entries; 0 without ratios.
 
     Examples
     --------
@@ -106,7 +107,7 @@ def noise_floor(ratios: Sequence[Ratio]) -> float:
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """The geometric mean.
+    """Return the geometric mean.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Backends that time themselves, each in a worker of its own, with the threads and settings that were asked for."""
+"""Workers that time a backend, with the requested threads and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from multiconv.core.targets import parse_target, plain_name
 from multiconv.core.types import Host
 from multiconv.workers.process import Worker, source_places
 
-# glibc gives large arrays back to the system and faults their pages in again with each call, unless told not to.
+# By default glibc returns large arrays to the system, and each call faults their pages in again.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 SETTLE_SECONDS = 1.0
@@ -30,14 +30,14 @@ NOTHING = ConvSpec().resolve((1, 1, 1), (1, 1, 1))
 
 @dataclass(frozen=True)
 class Variant:
-    """A backend with options and environment variables of its own.
+    """A backend with its own options and environment variables.
 
     Attributes
     ----------
     label : str
-        As it was asked for.
+        The text that `parse_variant` read.
     name : str
-        As `multiconv.backend` takes it.
+        Name as for `multiconv.backend`.
     options : tuple of (str, str)
         Keyword arguments of the backend's class.
     environment : tuple of (str, str)
@@ -50,14 +50,14 @@ class Variant:
 
     @property
     def plain_name(self) -> str:
-        """The backend's name, without where it runs."""
+        """Return the backend's name, without its version or interpreter."""
         return plain_name(self.name)
 
 
 def parse_variant(text: str) -> Variant:
-    """A variant of a backend from text: its name, then ``+NAME=VALUE`` for each environment variable or option.
+    """Parse a variant of a backend: its name, then ``+NAME=VALUE`` for each environment variable or option.
 
-    What is in capitals is an environment variable, anything else a keyword argument of the backend's class.
+    A name in capitals is an environment variable. Any other name is a keyword argument of the backend's class.
 
     Raises
     ------
@@ -75,20 +75,20 @@ environment=(('OPENBLAS_CORETYPE', 'SkylakeX'),))
 
 
 class TimedWorker:
-    """A variant of a backend in a worker that times it.
+    """A worker that runs and times a variant of a backend.
 
     Parameters
     ----------
     variant : Variant
     threads : int
-        How many cores and threads it may use.
+        Number of cores and threads that it may use.
     timeout : float
-        Seconds that a request may take.
+        Time limit for a request, in seconds.
 
     Raises
     ------
     BackendUnavailable
-        If it is not available.
+        If the backend is not available.
 
     Examples
     --------
@@ -116,21 +116,21 @@ class TimedWorker:
 
     @property
     def version(self) -> str:
-        """The framework's version."""
+        """Return the framework's version."""
         return str(self.worker.hello["version"])
 
     @property
     def python_version(self) -> str:
-        """The version of the worker's Python."""
+        """Return the version of the worker's Python."""
         return str(self.worker.hello["python"])
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """What the backend computes in."""
+        """Return the dtypes that the backend computes in."""
         return tuple(self.worker.hello["dtypes"])
 
     def answer(self, how: str, g: Geometry, dtype: str, arrays: Sequence[Host]) -> Host:
-        """What the call that is to be timed makes of (x, w, dy), channels first.
+        """Return the result of the timed call for (x, w, dy), channels first.
 
         Parameters
         ----------
@@ -143,46 +143,46 @@ class TimedWorker:
         return self._ask(f"check/{how}", g, dtype, arrays)
 
     def normwise_constant(self, direction: str, g: Geometry, dtype: str) -> float | None:
-        """The constant of `multiconv.core.bounds.normwise` that the backend declares; None if its sums are direct."""
+        """Return the backend's constant for `multiconv.core.bounds.normwise`; None if its sums are direct."""
         constant = float(self._ask(f"normwise/{direction}", g, dtype))
         return None if isnan(constant) else constant
 
     def prepare(self, how: str, g: Geometry, dtype: str) -> tuple[float, int]:
-        """Make a call ready and return the seconds of its first time, and how many calls make a loop."""
+        """Prepare a call; return the seconds of its first run, and the number of calls in a loop."""
         first_call, loops = self._ask(f"prepare/{how}", g, dtype).tolist()
         self._loops[how, g, dtype] = self.worker.starts, int(loops)
         return first_call, int(loops)
 
     def loop(self, how: str, g: Geometry, dtype: str, loops: int) -> tuple[float, float]:
-        """Seconds of so many calls, by the wall's clock and by the processor's."""
+        """Run the call `loops` times; return the wall-clock and the processor seconds."""
         if self._loops[how, g, dtype][0] != self.worker.ready():
             self.prepare(how, g, dtype)
         wall, processor = self._ask(f"loop/{how}", g, dtype, [np.array(loops)]).tolist()
         return wall, processor
 
     def forget(self) -> None:
-        """Let go of what was prepared."""
+        """Discard the prepared calls."""
         self._loops.clear()
         self._ask("forget")
 
     def matmul_rate(self, dtype: str) -> float:
-        """Operations a second of the framework's own matrix product."""
+        """Return the operations per second of the framework's own matrix product."""
         return float(self._ask("matmul", dtype=dtype))
 
     def stream_rate(self) -> float:
-        """Bytes a second of the framework's own addition of vectors larger than the caches."""
+        """Return the bytes per second of the framework's own addition of vectors larger than the caches."""
         return float(self._ask("stream"))
 
     def settings(self) -> dict[str, Any]:
-        """Affinity, threads, libraries and environment variables, as the worker finds them."""
+        """Return the affinity, threads, libraries and environment variables that the worker reports."""
         settings: dict[str, Any] = json.loads(self._ask("settings").tobytes())
         return settings
 
     def settle(self) -> None:
-        """Wait until its threads have stopped spinning, at most a second."""
+        """Wait until the worker's threads stop spinning, at most one second."""
         until = time.monotonic() + SETTLE_SECONDS
-        clock = (~int(self.worker.hello["pid"]) << 3) | 2  # as clock_getcpuclockid(3) makes it on Linux
-        with suppress(OSError):  # it is gone
+        clock = (~int(self.worker.hello["pid"]) << 3) | 2  # clock_getcpuclockid(3) on Linux
+        with suppress(OSError):  # the worker has ended
             busy = True
             while busy and time.monotonic() < until:
                 before = time.clock_gettime(clock)
@@ -190,7 +190,7 @@ class TimedWorker:
                 busy = time.clock_gettime(clock) - before > IDLE * SETTLE_STEP
 
     def close(self) -> None:
-        """End the worker."""
+        """Stop the worker."""
         self.worker.stop()
 
     def _ask(self, operation: str, g: Geometry = NOTHING, dtype: str = "float32", arrays: Sequence[Host] = ()) -> Host:
@@ -201,7 +201,7 @@ class TimedWorker:
 
 
 def environment(variant: Variant, threads: int) -> dict[str, str]:
-    """The environment variables that a variant's worker gets: the same for all, but for its own.
+    """Return the environment variables of a variant's worker: a common set, and the variant's own.
 
     Examples
     --------
@@ -213,12 +213,12 @@ def environment(variant: Variant, threads: int) -> dict[str, str]:
 
 
 def entry_point(name: str) -> str:
-    """The ``"module:class"`` of a backend.
+    """Return the entry point of a backend: ``"module:class"``.
 
     Raises
     ------
     BackendUnavailable
-        If there is none of this name.
+        If there is no backend of this name.
 
     Examples
     --------

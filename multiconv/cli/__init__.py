@@ -1,1 +1,1 @@
-"""The commands."""
+"""The ``multiconv`` command and its subcommands."""

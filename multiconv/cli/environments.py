@@ -1,4 +1,4 @@
-"""``multiconv backends`` and ``multiconv env``: what is installed, and where."""
+"""``multiconv backends`` and ``multiconv env``: the installed backends and their environments."""
 
 from __future__ import annotations
 

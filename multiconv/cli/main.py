@@ -1,4 +1,4 @@
-"""``multiconv``: the command and its parts."""
+"""``multiconv``: the command and its subcommands."""
 
 from __future__ import annotations
 

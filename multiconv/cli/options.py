@@ -1,4 +1,4 @@
-"""What the commands share: options, consoles, and checks of what was typed."""
+"""Code that the commands share: options, consoles, and validation of arguments."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FAILED = 1
 UNAVAILABLE = 3
 INTERRUPTED = 130
 EXTRAS = {"matplotlib": "lessons", "nbformat": "lessons", "sklearn": "lessons", "pyperf": "bench"}
-"""The extra that installs a module which a plain install does not have."""
+"""The extra that installs each optional module."""
 
 
 class Group(click.Group):
-    """A group whose commands turn each error of multiconv into one sentence and an exit status."""
+    """A group of commands that reports each multiconv error as one sentence and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -52,7 +52,10 @@ markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", he
 
 
 def open_console(*, err: bool = False) -> Any:
-    """Return a rich console; where it is no terminal, as wide as a line needs, so that a log has no folded paths."""
+    """Return a rich console.
+
+    If it is not a terminal, it is as wide as a line needs, so that a log has no folded paths.
+    """
     from rich.console import Console
 
     console = Console(stderr=err, highlight=False)
@@ -60,12 +63,12 @@ def open_console(*, err: bool = False) -> Any:
 
 
 def canonical(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of backends as multiconv calls them, each once.
+    """Return the names of backends as multiconv spells them, each once.
 
     Raises
     ------
     UsageError
-        If there is no backend of a name.
+        If a name is not that of a backend.
     """
     from multiconv import registry
 
@@ -79,7 +82,7 @@ def canonical(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_writable(file: str | None, option: str = "--json") -> None:
-    """Before minutes of work, not after."""
+    """Raise a usage error if a file can't be written: before minutes of work, not after."""
     if file is None or file == "-":
         return
     path = Path(file)
@@ -88,7 +91,7 @@ def check_writable(file: str | None, option: str = "--json") -> None:
 
 
 def write_json(json_file: str | None, text: str) -> None:
-    """Write JSON to a file, or to standard output if that is ``-``."""
+    """Write JSON to a file, or to standard output if the file is ``-``."""
     if json_file == "-":
         click.echo(text)
     elif json_file is not None:

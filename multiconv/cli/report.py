@@ -1,4 +1,4 @@
-"""What a person, or a program, reads of a check and of the list of backends."""
+"""Output of the commands: progress bars, tables for the terminal, and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOURS = {"agrees": "green", "disagrees": "bold red", "imprecise": "bold red", 
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Progress]:
-    """A bar for each backend while a check runs, where `console` is a terminal; else nothing."""
+    """Show a progress bar for each backend, if `console` is a terminal."""
     columns = (
         TextColumn("{task.description:12}"),
         BarColumn(),
@@ -46,7 +46,7 @@ def progress_bars(console: Console) -> Iterator[Progress]:
 
 
 def print_check(report: Report, console: Console) -> None:
-    """The table of a check, what disagrees, and what was not available.
+    """Print the table of a check, the disagreements, and the backends that are not available.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def print_check(report: Report, console: Console) -> None:
 
 
 def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> None:
-    """The table of backends.
+    """Print the table of backends.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> N
 
 
 def as_json(value: Any) -> str:
-    """JSON with an indent, and no NaN or infinity in it.
+    """Return indented JSON, without NaN or infinity.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def _summary(report: Report) -> str:
 
 
 def _covered(report: Report) -> str:
-    """The share of pairs of levels that each backend's problems cover."""
+    """Return the share of pairs of levels that each backend's problems cover."""
     backends: dict[str, list[str]] = {}
     for b in report.backends:
         backends.setdefault(f"{b.pairs_covered:.1%} of pairs covered", []).append(b.name)
@@ -170,7 +170,7 @@ def _covered(report: Report) -> str:
 
 
 def _short(path: str) -> str:
-    """A path under the home folder with ~ for it."""
+    """Abbreviate the home folder of a path to ~."""
     from pathlib import Path
 
     try:
@@ -187,18 +187,18 @@ def print_quirks(
     *,
     whole: bool = False,
 ) -> None:
-    """The table of quirks, or each whole, and what came of those that were run.
+    """Print quirks, as a table or in full, and the outcomes of those that were run.
 
     Parameters
     ----------
     chosen : sequence of Quirk
     found : sequence of Found
-        Empty if none was run.
+        Empty if no script was run.
     missing : dict
-        Why a framework was left out, by name.
+        Reason why a framework was left out, by name.
     console : rich.console.Console
     whole : bool
-        Whether to show scripts and outcomes.
+        Whether to print scripts and outcomes.
 
     Examples
     --------

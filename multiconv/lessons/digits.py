@@ -1,4 +1,4 @@
-"""Handwritten digits: scikit-learn's, enlarged, or MNIST's own files where somebody has them. Nothing is downloaded."""
+"""Handwritten digits: scikit-learn's, enlarged, or MNIST's own files if provided. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from multiconv.core.errors import UsageError
 
 SIZE = 28
 COUNT = 256
-FILE = "digits.npz"  # as lessons read it
+FILE = "digits.npz"  # the name that lessons read
 CLASSES = 10
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP = b"\x1f\x8b"
@@ -24,12 +24,12 @@ GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of digits and what they are.
+    """Images of digits, and their labels.
 
     Attributes
     ----------
     images : array of float32, shape (N, 28, 28)
-        From 0, the background, to 1.
+        From 0 (background) to 1.
     labels : array of int64, shape (N,)
     """
 
@@ -37,27 +37,26 @@ class Digits:
     labels: npt.NDArray[np.int64]
 
     def save(self, path: Path) -> None:
-        """Write both to a file that `numpy.load` reads."""
+        """Write images and labels to a file for `numpy.load`."""
         np.savez(path, images=self.images, labels=self.labels)
 
 
 def load(mnist: Path | None = None, count: int = COUNT) -> Digits:
-    """The first digits of a collection.
+    """Load the first digits of a collection.
 
     Parameters
     ----------
     mnist : Path, optional
-        A folder with ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``; ``.idx`` for ``-idx`` and a ``.gz``
-        at the end are as good. Without it, scikit-learn's digits of 8x8 pixels, each pixel enlarged to 3x3, with a
-        margin of 2.
+        Folder with ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``. The names may have ``.idx`` instead of
+        ``-idx``, and may end with ``.gz``. The default is scikit-learn's digits of 8x8 pixels: each pixel is enlarged
+        to 3x3, with a margin of 2.
     count : int
-        How many at most, and at least 1; the collection may have fewer.
+        Maximum number of digits, at least 1. The collection may have fewer.
 
     Raises
     ------
     UsageError
-        If `count` is less than 1, if the folder has no such files or they are not what they should be, or without
-        scikit-learn.
+        If `count` is less than 1, if the files are missing or invalid, or if scikit-learn is needed but not installed.
 
     References
     ----------
@@ -76,15 +75,15 @@ def load(mnist: Path | None = None, count: int = COUNT) -> Digits:
 
 
 def read_idx(path: Path) -> npt.NDArray[Any]:
-    """An array from a file in the IDX format, compressed by gzip or not.
+    """Read an array from a file in the IDX format, which may be compressed by gzip.
 
-    Two bytes of zero, a byte for the dtype, one for the number of axes, then their lengths as big-endian 32-bit
-    integers, then the elements.
+    The format has two zero bytes, a byte for the dtype and a byte for the number of axes. The lengths of the axes
+    follow as big-endian 32-bit integers, then the elements.
 
     Raises
     ------
     UsageError
-        If the file can't be read, is not that, or has not as many elements as it says.
+        If the file can't be read, is not in this format, or has the wrong number of elements.
 
     Examples
     --------
@@ -96,7 +95,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     """
     try:
         data = path.read_bytes()
-        # By what is in it, not by its name: browsers decompress a file and leave it its .gz.
+        # Detect gzip by content, not by name: browsers decompress a file and keep its .gz.
         data = gzip.decompress(data) if data.startswith(GZIP) else data
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} can't be read: {error}") from None

@@ -1,7 +1,7 @@
-"""The pictures of lessons, as SVG that is readable on a light page and on a dark one.
+"""Pictures of lessons, as SVG that is readable on light and on dark pages.
 
-Lines and letters have the colour of the text around them where the SVG stands in a page, and a grey in a file of its
-own. The same values give the same bytes.
+Lines and letters take the colour of the surrounding text if the SVG is part of a page; in a file of its own they are
+grey. The same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -51,27 +51,27 @@ SETTINGS: Any = {
 
 
 def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
-    """A picture of a lesson as SVG.
+    """Draw a picture of a lesson as SVG.
 
-    Images are drawn of the reference's values, or of those of the first tab: grey from 0 up, or from blue to red with
-    white at 0 where some are negative, with the smallest and the largest value. Curves and bars are drawn of all tabs
-    together, curves that lie on each other as bands.
+    Images show the values of the reference, or of the first tab if the reference is missing. They are grey from 0 up if
+    no value is negative. Otherwise they go from blue to red, with white at 0. A title gives the smallest and the
+    largest value. Curves and bars show all tabs together. Curves that coincide are drawn as bands.
 
     Parameters
     ----------
     picture : Picture
     tabs : mapping of str to Tab
-        By backend; of one only, for a picture of that one.
+        Tabs by backend. Pass only one for a picture of that backend.
 
     Returns
     -------
     str
-        From ``<svg`` to ``</svg>``.
+        SVG, from ``<svg`` to ``</svg>``.
 
     Raises
     ------
     UsageError
-        If there is no such kind of picture, no tab, or a value of another shape than the kind takes.
+        If the kind of picture is unknown, there is no tab, or a value has the wrong shape for the kind.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
     except ImportError:
         raise UsageError("pictures are drawn by matplotlib: pip install 'multiconv[lessons]'") from None
     with mpl.rc_context():
-        mpl.rcdefaults()  # a picture does not depend on somebody's matplotlibrc
+        mpl.rcdefaults()  # ignore the user's matplotlibrc
         mpl.rcParams.update(SETTINGS)
         mpl.rcParams["svg.hashsalt"] = " ".join((picture.kind, *picture.values))
         figure = Figure(layout="constrained")
@@ -103,7 +103,7 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
 
 
 def _images(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None:
-    """Single images beside each other, a stack in rows of its own."""
+    """Draw single images side by side, and each stack in rows of its own."""
     tab = tabs.get(REFERENCE) or next(iter(tabs.values()))
     rows: list[list[tuple[str, Host, Host]]] = [[]]
     for name in names:
@@ -130,7 +130,7 @@ def _images(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> No
 
 
 def _stack(name: str, value: Host) -> Host:
-    """The images of a value of shape (h, w), (n, h, w) or (n, c, h, w), one after another."""
+    """Return the images of a value of shape (h, w), (n, h, w) or (n, c, h, w) as one stack."""
     if value.ndim not in (2, 3, 4) or value.size == 0:
         raise UsageError(
             f"{name} of shape {value.shape} is no image: it must have the axes (h, w), (n, h, w) or (n, c, h, w)"
@@ -139,7 +139,7 @@ def _stack(name: str, value: Host) -> Host:
 
 
 def _image(ax: Axes, title: str, image: Host, value: Host) -> None:
-    """An image in the colours of the value that it is a part of."""
+    """Draw an image, with the colour scale of the whole value."""
     lowest, highest = float(value.min()), float(value.max())
     most = max(abs(lowest), abs(highest)) or 1.0
     colours, least = ("gray", 0.0) if lowest >= 0 else ("RdBu_r", -most)
@@ -151,7 +151,10 @@ def _image(ax: Axes, title: str, image: Host, value: Host) -> None:
 
 
 def _curves(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None:
-    """Each value in axes of its own; a later backend's line is thinner, so that it does not hide the ones before it."""
+    """Draw each value in its own axes.
+
+    A later backend's line is thinner, so that it does not hide the earlier ones.
+    """
     figure.set_size_inches(WIDTH, 3.2)
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for ax, name in zip(axes, names):
@@ -173,7 +176,10 @@ def _curves(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> No
 
 
 def _bars(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None:
-    """Each value in axes of its own, a bar for each element and backend; numbers that are no arrays all in one."""
+    """Draw each value in its own axes, with a bar for each element and backend.
+
+    If all values are scalars, they share one panel.
+    """
     figure.set_size_inches(WIDTH, 3.2)
     if all(tab.values[name].ndim == 0 for tab in tabs.values() for name in names):
         panels = [("", names, {b: np.array([tab.values[name] for name in names]) for b, tab in tabs.items()})]
@@ -208,7 +214,7 @@ def _row(name: str, value: Host) -> Host:
 
 
 def _of(styles: Mapping[str, str], backend: str) -> str:
-    """The style of a backend; a version of one has the same, a stranger the first."""
+    """Return the style of a backend or of a version of it; an unknown backend has the first style."""
     return styles.get(plain_name(backend)) or next(iter(styles.values()))
 
 
@@ -221,14 +227,14 @@ def _legend(figure: Figure, ax: Axes, backends: int) -> None:
 
 
 def _number(value: float) -> str:
-    """Short enough for the title of a small image."""
+    """Format a number for the title of a small image."""
     whole = abs(value) >= 100 or value.is_integer()
     text = f"{value:.0f}" if whole and abs(value) < 1e6 else f"{value:.{2 if abs(value) < 1 else 3}g}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _embeddable(svg: str, label: str) -> str:
-    """The element alone, in the colour of the text, without names that a second picture in the page would have too."""
+    """Return the ``<svg>`` element in the text's colour, without ids that a second picture would repeat."""
     svg = svg[svg.index("<svg") :].rstrip("\n")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)

@@ -1,11 +1,11 @@
-"""A kernel in words and numbers: what it passes, which derivative it takes, whether it smooths, and how it is built.
+"""Describe a kernel in words and numbers: the frequencies it passes, its derivative, smoothing and structure.
 
-A kernel is used as the frameworks use it, by cross-correlation: ``Y[i, j] = sum X[i + a, j + b] K[a, b]``. Its column
-index ``b`` grows to the right (x) and its row index ``a`` downwards. Angles are in degrees, counter-clockwise from
+A kernel is applied as in the frameworks, by cross-correlation: ``Y[i, j] = sum X[i + a, j + b] K[a, b]``. Its column
+index ``b`` grows to the right (x), and its row index ``a`` downwards. Angles are in degrees, counter-clockwise from
 "left to right", so that 90 is "bottom to top".
 
-A kernel of rational numbers is described exactly: what vanishes is 0, not small. One of other floats is what is left of
-one of reals after some roundings, and there a sum of terms vanishes if it is at most ``gamma`` of `ROUNDINGS` times the
+A kernel of rational numbers is described exactly: a sum vanishes only if it is exactly 0. A kernel of other floats is
+treated as real numbers after a few roundings. Its sums vanish if they are at most ``gamma`` of `ROUNDINGS` times the
 sum of the terms' magnitudes ([1]_, section 3.1).
 
 References
@@ -41,16 +41,16 @@ Floats = npt.NDArray[np.float64]
 Rows = list[list[Fraction]]
 Factors = tuple[tuple[Number, ...], tuple[Number, ...]]
 
-# The roundings behind an entry that a formula made: a function's, a product's, a sum's, a quotient's, and twice that.
+# Roundings of an entry computed by a formula: a function, a product, a sum and a quotient, times two.
 ROUNDINGS = 8
-# The most that the magnitudes of a kernel may sum to, so that no moment overflows.
+# Largest allowed sum of a kernel's magnitudes, so that no moment overflows.
 LARGEST_SUM = 10**300
-# Frequencies pass where their power is at least this share of the strongest circle's: -3 dB ([4]).
+# A frequency passes if its power is at least this share of the strongest circle's: -3 dB ([4]).
 HALF_POWER = 0.5
-# Circles of frequency from 0 to 1/2 cycle a pixel, the highest that rows and columns carry, and directions on each.
+# Frequency circles from 0 to 1/2 cycle per pixel (Nyquist for rows and columns), and directions on each.
 CIRCLES = 32
 DIRECTIONS = 32
-# Powers closer than this are equal: far above the rounding of the sums in float64, far below what anybody means.
+# Powers closer than this are equal: far above the float64 rounding of the sums, far below a real difference.
 TIE = 2.0**-30
 
 TOWARDS = (
@@ -70,51 +70,54 @@ NUMBER = re.compile(r"[+-]?(\d{1,400}/\d{1,400}|(\d{1,400}(\.\d{0,400})?|\.\d{1,
 
 @dataclass(frozen=True)
 class KernelDescription:
-    """What `describe` found. The defaults are those of a kernel of zeros.
+    """The result of `describe`. The defaults describe a kernel of zeros.
 
     Attributes
     ----------
     shape : (int, int)
         Rows and columns; a kernel of one axis has one row.
     dc_gain : int, Fraction or float
-        The sum of the entries: what becomes of a constant image of 1.
+        The sum of the entries: the response to a constant image of 1.
     band : str
         ``"low-pass"``, ``"high-pass"``, ``"band-pass"``, ``"band-stop"``, ``"all-pass"``, or ``"none"`` for zeros.
     peak_gain, peak_frequency : float
-        The largest magnitude of the frequency response on the circles, and the lowest frequency, in cycles a pixel,
-        that has it.
+        The largest magnitude of the frequency response on the circles, and the lowest frequency at which it occurs, in
+        cycles per pixel.
     order : int or None
-        Of the first moment that does not vanish: of the derivative that the kernel takes; 0 for none. None for zeros.
+        Order of the first moment that is not zero, which is the order of the derivative that the kernel takes. 0 if it
+        takes none; None for zeros.
     derivative : str or None
-        ``"first derivative"``; ``"second derivative"`` along a line, ``"Laplacian"``, ``"mixed second derivative"``
-        (that along a line less that across it), ``"unequal second derivatives"``; ``"derivative of order 3"`` and on.
+        ``"first derivative"``; ``"second derivative"`` along a line; ``"Laplacian"``; ``"mixed second derivative"``
+        (along a line minus across it); ``"unequal second derivatives"``; or ``"derivative of order 3"`` and so on.
     direction : float or None
-        In degrees, of the first derivative, in [0, 360); of the line of a second, in [0, 180).
+        In degrees: the direction of a first derivative, in [0, 360), or the line of a second one, in [0, 180).
     derivative_gain : float or None
-        By which the derivative of a slope or parabola comes out multiplied.
+        Response to a slope or parabola, divided by its derivative.
     smoothing : bool
-        No entry is negative, and more than one is not zero: a weighted mean, but for the gain.
+        Whether no entry is negative and more than one is not zero: a weighted mean, up to the gain.
     spread : (float, float) or None
-        Of one that smooths: the standard deviations of its weights along the columns and along the rows, in pixels.
+        For a smoothing kernel, the standard deviations of its weights along the columns and along the rows, in pixels.
     sharpening : bool
-        It keeps the mean's sign and passes no frequency less than the mean, and some more, without moving anything.
+        Whether it keeps the sign of the mean, passes every frequency at least as well as the mean and some better, and
+        moves nothing.
     shift : (float, float) or None
-        Of a kernel with one entry: how far below and to the right of the middle it is. The image moves the other way.
+        For a kernel with one nonzero entry, how far this entry is below and to the right of the middle. The image moves
+        the opposite way.
     identity : bool
-        The image comes out as it went in.
+        Whether it returns the image unchanged.
     isotropic : bool
-        A quarter turn and the transposition change nothing: as much as a square grid allows.
+        Whether a quarter turn and transposition leave it unchanged. A square grid allows no more.
     anisotropy : float
-        How far from round the response is: the standard deviation of its magnitude on the circles over its root mean
-        square, 0 for round, below 1.
+        How far the response is from round: the standard deviation of its magnitude on the circles, divided by its root
+        mean square. 0 is round; the value is always below 1.
     separable : bool
-        It is a column times a row: its rank is 1.
+        Whether it is a column times a row: its rank is 1.
     factors : tuple of two tuples, or None
-        The column and the row; the column of integers without a common factor, if the entries are rational.
+        The column and the row. If the entries are rational, the column consists of integers without a common factor.
     half_turn, left_right, up_down : str
-        ``"symmetric"``, ``"antisymmetric"`` or ``"neither"``, under the turn by 180 degrees and the two mirrors.
+        ``"symmetric"``, ``"antisymmetric"`` or ``"neither"``, under a turn by 180 degrees and the two mirrors.
     exact : bool
-        Whether all of this was decided without allowing for rounding.
+        Whether everything was decided without a tolerance for rounding.
     """
 
     shape: tuple[int, int]
@@ -142,7 +145,7 @@ class KernelDescription:
 
     @property
     def sentence(self) -> str:
-        """All that matters of it, to be read.
+        """Return a description in one sentence.
 
         Examples
         --------
@@ -186,7 +189,7 @@ class KernelDescription:
         return f"{'isotropic' if self.isotropic else 'not isotropic'} (anisotropy {self.anisotropy:.2f})"
 
     def asdict(self) -> dict[str, Any]:
-        """Ready for :func:`json.dumps`; fractions as `parse` reads them.
+        """Return a dictionary for :func:`json.dumps`, with fractions as `parse` reads them.
 
         Examples
         --------
@@ -197,34 +200,35 @@ class KernelDescription:
 
 
 def describe(kernel: Any, *, tolerance: float = 0.0) -> KernelDescription:
-    """What a kernel does, found from its numbers.
+    """Describe what a kernel does, from its numbers.
 
-    **Band.** The frequency response ``H(f) = sum K[a, b] exp(-2 pi i f . (x, y))`` is what the DFT of the zero-padded
-    kernel samples. It is taken in `DIRECTIONS` directions on `CIRCLES` circles about 0, out to 1/2 cycle a pixel, and
-    the power ``|H|^2`` averaged over each circle; a kernel whose entries lie in one row or column is a filter of one
-    axis, and is asked along that alone. A circle passes if its power is at least `HALF_POWER` of the strongest
-    circle's. If 0 and 1/2 pass it is an all-pass, or a band-stop if a circle between does not; if only 0 passes, a
-    low-pass; only 1/2, a high-pass; neither, a band-pass [4]_. So a central difference, such as Sobel's, is a
-    band-pass: it stops 1/2 as well as 0 ([2]_, section 12.2). A kernel that amplifies high frequencies (a high-boost
-    filter, [3]_, section 3.6) is a high-pass by this rule if its mean comes out 3 dB below, and is `sharpening`.
+    **Band.** The frequency response is ``H(f) = sum K[a, b] exp(-2 pi i f . (x, y))``. The DFT of the zero-padded
+    kernel samples it. It is computed in `DIRECTIONS` directions on `CIRCLES` circles around 0, out to 1/2 cycle per
+    pixel. The power ``|H|^2`` is averaged over each circle. A kernel whose entries lie in one row or column is a filter
+    along one axis, and its response is computed along this axis only. A circle passes if its power is at least
+    `HALF_POWER` times the strongest circle's. The circles 0 and 1/2 decide the band [4]_. If both pass it is an
+    all-pass, or a band-stop if a circle between them does not pass. If only 0 passes it is a low-pass; only 1/2, a
+    high-pass; neither, a band-pass. So a central difference, such as Sobel's, is a band-pass: it stops 1/2 as well as 0
+    ([2]_, section 12.2). A kernel that amplifies high frequencies (a high-boost filter, [3]_, section 3.6) is
+    `sharpening`. By this rule it is also a high-pass if the mean is 3 dB below the strongest circle.
 
-    **Derivative.** Its order is that of the first moment ``sum K x^p y^q`` that does not vanish, by ``p + q``: a Taylor
-    series shows that the kernel has no other answer to a polynomial of that degree, wherever the origin is ([2]_,
-    section 12.2). The first moments are the direction. The second ones are a symmetric matrix: a multiple of the
-    identity is the Laplacian, rank 1 a second derivative along a line, and trace 0 a mixed one.
+    **Derivative.** The order is ``p + q`` of the first moment ``sum K x^p y^q`` that is not zero. A Taylor series shows
+    that the response to a polynomial of that degree depends only on these moments, wherever the origin is ([2]_,
+    section 12.2). The first moments give the direction. The second moments form a symmetric matrix: a multiple of the
+    identity is the Laplacian, rank 1 is a second derivative along a line, and trace 0 is a mixed one.
 
-    **Structure.** Symmetries and isotropy are those of the part inside the first and last rows and columns that are not
-    zero. A rank of 1 is decided by comparing all rows with the first that is not zero in rational arithmetic, and for
-    floats by the second singular value: at most ``gamma`` of `ROUNDINGS` and the size, times the Frobenius norm ([1]_,
-    section 6.2, Weyl's inequality).
+    **Structure.** Symmetries and isotropy are those of the kernel without the zero rows and columns at its edges. In
+    rational arithmetic, its rank is 1 if every row is a multiple of the first row that is not zero. For floats, its
+    rank is 1 if the second singular value is at most ``gamma`` of `ROUNDINGS` and the size, times the Frobenius norm
+    ([1]_, section 6.2, Weyl's inequality).
 
     Parameters
     ----------
     kernel : array-like of real numbers, shape (w,) or (h, w)
         Integers, fractions and floats.
     tolerance : float
-        For a kernel that was measured or learned: what is this small, against the magnitudes that it is a sum of,
-        also vanishes.
+        For a measured or learned kernel: a sum also vanishes if it is at most this fraction of the sum of its terms'
+        magnitudes.
 
     Returns
     -------
@@ -233,7 +237,8 @@ def describe(kernel: Any, *, tolerance: float = 0.0) -> KernelDescription:
     Raises
     ------
     UsageError
-        If it is no such array, or has no elements, or one that is not finite.
+        If `kernel` is not such an array, is empty, or has an element that is not finite; or if `tolerance` is not in
+        [0, 1).
 
     Examples
     --------
@@ -292,7 +297,7 @@ def describe(kernel: Any, *, tolerance: float = 0.0) -> KernelDescription:
 
 
 def describe_all(kernels: Any, *, tolerance: float = 0.0) -> list[KernelDescription]:
-    """`describe` for each kernel of a stack, such as the weight of a layer.
+    """Describe each kernel of a stack, such as the weight of a layer.
 
     Parameters
     ----------
@@ -303,7 +308,7 @@ def describe_all(kernels: Any, *, tolerance: float = 0.0) -> list[KernelDescript
     Raises
     ------
     UsageError
-        If they have fewer than three axes, there is none, or one is not a kernel.
+        If `kernels` has fewer than three axes or is empty, or if an element of the stack is not a valid kernel.
 
     Examples
     --------
@@ -317,7 +322,7 @@ def describe_all(kernels: Any, *, tolerance: float = 0.0) -> list[KernelDescript
 
 
 def table(description: KernelDescription) -> list[tuple[str, str]]:
-    """A description as rows of what and which, for a terminal.
+    """Return the description as rows of a label and a value, for a terminal.
 
     Examples
     --------
@@ -359,19 +364,19 @@ def table(description: KernelDescription) -> list[tuple[str, str]]:
 
 
 def parse(text: str) -> npt.NDArray[np.object_]:
-    """A kernel from text: JSON's nested lists, whose numbers may also be fractions, in quotation marks or not.
+    """Parse a kernel from nested JSON lists of numbers or fractions, with or without quotation marks.
 
-    Decimals are read as they are written: ``0.1`` is a tenth, not the float next to it.
+    Decimals are exact: ``0.1`` is one tenth, not the nearest float.
 
     Returns
     -------
     array of Fraction
-        ``.astype(float)`` makes floats of it.
+        ``.astype(float)`` converts it to floats.
 
     Raises
     ------
     UsageError
-        If the text is no list of numbers, or its rows are not equally long.
+        If the text is not a list of numbers, or its rows have different lengths.
 
     Examples
     --------
@@ -403,22 +408,25 @@ def parse(text: str) -> npt.NDArray[np.object_]:
 
 
 def directional_edge(angle: float, size: int = 3) -> Floats:
-    """The first derivative in a direction, smoothed across it. A slope of 1 that rises that way has 1 for its answer.
+    """Return the kernel of a first derivative in a direction, smoothed across it.
 
-    ``cos(angle) s d^T + sin(angle) d s^T``, with ``s`` the row of Pascal's triangle over its sum, and ``d`` the
-    difference of the row before it: for a size of 3 Sobel's two kernels, steered as [5]_ has it for a Gaussian's.
+    Its response to a slope of 1 that rises in this direction is 1.
+
+    The kernel is ``cos(angle) s d^T + sin(angle) d s^T``. Here ``s`` is the row of Pascal's triangle divided by its
+    sum, and ``d`` the difference of the row before it. For size 3 these are Sobel's two kernels, steered as in [5]_ for
+    a Gaussian's.
 
     Parameters
     ----------
     angle : float
-        In degrees, counter-clockwise from "left to right".
+        Direction in degrees, counter-clockwise from "left to right".
     size : int
-        Of both axes, 2 or more.
+        Length of both axes, at least 2.
 
     Raises
     ------
     UsageError
-        If the size is no integer of 2 or more, or the angle not finite.
+        If the size is not an integer of at least 2, or the angle is not finite.
 
     Examples
     --------
@@ -436,21 +444,24 @@ def directional_edge(angle: float, size: int = 3) -> Floats:
 
 
 def second_derivative(angle: float, size: int = 3) -> Floats:
-    """The second derivative along a line, smoothed across it. A parabola ``x^2 / 2`` along it has 1 for its answer.
+    """Return the kernel of a second derivative along a line, smoothed across it.
 
-    ``cos^2 Kxx + 2 cos sin Kxy + sin^2 Kyy``, the three made as in `directional_edge` and steered as in [5]_.
+    Its response to the parabola ``x^2 / 2`` along the line is 1.
+
+    The kernel is ``cos^2 Kxx + 2 cos sin Kxy + sin^2 Kyy``. Its three kernels are built as in `directional_edge` and
+    steered as in [5]_.
 
     Parameters
     ----------
     angle : float
-        Of the line, in degrees: 0 is along the rows (axis 1), 90 along the columns (axis 0).
+        Angle of the line in degrees: 0 is along the rows (axis 1), 90 along the columns (axis 0).
     size : int
-        Of both axes, 3 or more.
+        Length of both axes, at least 3.
 
     Raises
     ------
     UsageError
-        If the size is no integer of 3 or more, or the angle not finite.
+        If the size is not an integer of at least 3, or the angle is not finite.
 
     Examples
     --------
@@ -469,22 +480,21 @@ def second_derivative(angle: float, size: int = 3) -> Floats:
 
 
 def blur(size: int, sigma: float | None = None) -> Floats:
-    """A weighted mean of the neighbours: binomial weights, or a sampled Gaussian's. The sum is 1.
+    """Return a weighted mean of the neighbours: binomial or sampled Gaussian weights, whose sum is 1.
 
-    The binomial weights of ``size`` entries have the variance ``(size - 1) / 4`` and approach a Gaussian's ([2]_,
-    section 11.4).
+    Binomial weights of ``size`` entries have variance ``(size - 1) / 4`` and approach a Gaussian ([2]_, section 11.4).
 
     Parameters
     ----------
     size : int
-        Of both axes, 1 or more.
+        Length of both axes, at least 1.
     sigma : float, optional
-        The Gaussian's standard deviation in pixels; without it the weights are binomial.
+        Standard deviation of the Gaussian in pixels; default binomial weights.
 
     Raises
     ------
     UsageError
-        If the size is no integer of 1 or more, or sigma not positive and finite.
+        If the size is not an integer of at least 1, or sigma is not positive and finite.
 
     Examples
     --------
@@ -511,12 +521,12 @@ def _require_size(size: int, least: int) -> None:
 
 
 def _binomial(size: int) -> Floats:
-    """A row of Pascal's triangle over its sum."""
+    """Return a row of Pascal's triangle divided by its sum."""
     return np.array([float(Fraction(comb(size - 1, k), 2 ** (size - 1))) for k in range(size)])
 
 
 def _unit_vector(angle: float) -> tuple[float, float]:
-    """To the right and up; exact for whole quarters of a turn."""
+    """Return the components to the right and up, exact for multiples of 90 degrees."""
     if not abs(angle) < float("inf"):
         raise UsageError(f"angle must be finite, not {angle!r}")
     quarters, rest = divmod(angle % 360, 90)
@@ -537,7 +547,7 @@ def _array(kernel: Any) -> npt.NDArray[Any]:
 
 
 def _entries(kernel: Any) -> tuple[Rows, float]:
-    """The rows, as they are, and the unit roundoff of the format that they were rounded to; 0 for rational ones."""
+    """Return the rows unchanged, and the unit roundoff of their format; 0 for rational numbers."""
     array = _array(kernel)
     if array.ndim not in (1, 2):
         raise UsageError(
@@ -570,7 +580,7 @@ def _fraction(value: Any) -> Fraction:
 
 
 def _core(rows: Rows, slack: Fraction) -> tuple[Rows, tuple[int, int]]:
-    """The part inside the first and last rows and columns that are not zero, and where it begins."""
+    """Return the kernel without the zero rows and columns at its edges, and the position of its first entry."""
     inside = [(a, b) for a, row in enumerate(rows) for b, k in enumerate(row) if abs(k) > slack]
     top, bottom = min(a for a, _ in inside), max(a for a, _ in inside)
     left, right = min(b for _, b in inside), max(b for _, b in inside)
@@ -578,20 +588,20 @@ def _core(rows: Rows, slack: Fraction) -> tuple[Rows, tuple[int, int]]:
 
 
 def _magnitudes(rows: Rows) -> Floats:
-    """``|H|`` by circle and direction; the direction 0 is x, that in the middle y."""
+    """Return ``|H|`` by circle and direction; the first direction is x, the middle one is y."""
     kernel = np.array([[float(k) for k in row] for row in rows])
     radius = np.arange(CIRCLES + 1)[:, None] / (2 * CIRCLES)
     angle = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     fx, fy = (radius * np.cos(angle)).ravel(), (radius * np.sin(angle)).ravel()
     height, width = kernel.shape
-    by_row = np.exp(2j * np.pi * np.outer(fy, np.arange(height)))  # y is upwards
+    by_row = np.exp(2j * np.pi * np.outer(fy, np.arange(height)))  # y points up
     by_column = np.exp(-2j * np.pi * np.outer(fx, np.arange(width)))
     magnitudes: Floats = np.abs(((by_row @ kernel) * by_column).sum(axis=1))
     return magnitudes.reshape(CIRCLES + 1, DIRECTIONS)
 
 
 def _profile(rows: Rows, core: Rows, magnitudes: Floats) -> Floats:
-    """The mean power by circle; of a row or a column along itself alone."""
+    """Return the mean power of each circle; for a single row or column, the power along it."""
     if len(core) == 1:
         return magnitudes[:, 0] ** 2
     if len(core[0]) == 1:
@@ -625,14 +635,14 @@ def _anisotropy(magnitudes: Floats) -> float:
 
 
 def _moment(rows: Rows, p: int, q: int) -> tuple[Fraction, Fraction]:
-    """``sum K x^p y^q`` about the middle, y upwards, and the sum of the magnitudes."""
+    """Return ``sum K x^p y^q`` about the middle, with y upwards, and the sum of the terms' magnitudes."""
     x0, y0 = Fraction(len(rows[0]) - 1, 2), Fraction(len(rows) - 1, 2)
     terms = [k * (b - x0) ** p * (y0 - a) ** q for a, row in enumerate(rows) for b, k in enumerate(row)]
     return sum(terms, Fraction(0)), sum(map(abs, terms), Fraction(0))
 
 
 def _derivative(rows: Rows, slack: Fraction) -> tuple[int | None, str | None, float | None, float | None]:
-    """The order, the name, the direction and the gain."""
+    """Return the order, the name, the direction and the gain of the derivative."""
     for order in range(len(rows) + len(rows[0]) - 1):
         found = [_moment(rows, order - q, q) for q in range(order + 1)]
         moments = [m if abs(m) > slack * magnitude else Fraction(0) for m, magnitude in found]
@@ -653,7 +663,10 @@ def _derivative(rows: Rows, slack: Fraction) -> tuple[int | None, str | None, fl
 def _second(
     moments: Sequence[Fraction], magnitudes: Sequence[Fraction], slack: Fraction
 ) -> tuple[str, float | None, float]:
-    """By the matrix of the second moments; each of them is within its magnitude times the slack."""
+    """Classify a second derivative by the matrix of its second moments.
+
+    The error of each moment is at most its magnitude times the slack.
+    """
     xx, xy, yy = moments
     error_xx, error_xy, error_yy = (slack * magnitude for magnitude in magnitudes)
     if xy == 0 and abs(xx - yy) <= error_xx + error_yy:
@@ -693,14 +706,14 @@ def _isotropic(core: Rows, slack: Fraction) -> bool:
 
 
 def _same(one: Rows, other: Rows, slack: Fraction) -> bool:
-    """Entry by entry; the largest of either kernel is 1."""
+    """Compare two kernels entry by entry; the largest magnitude of each is 1."""
     if (len(one), len(one[0])) != (len(other), len(other[0])):
         return False
     return all(abs(a - b) <= 2 * slack for row, column in zip(one, other) for a, b in zip(row, column))
 
 
 def _factors(rows: Rows, slack: Fraction) -> Factors | None:
-    """The column and the row that a kernel is the product of, if it is."""
+    """Return the column and the row whose product is the kernel; None if its rank is not 1."""
     if slack:
         return _nearest_factors(rows, float(slack))
     first = next(row for row in rows if any(row))
@@ -724,13 +737,13 @@ def _nearest_factors(rows: Rows, slack: float) -> Factors | None:
 
 
 def _rounded_off(factor: Floats, slack: float) -> tuple[float, ...]:
-    """What is nothing but rounding, as 0."""
+    """Replace rounding errors by 0."""
     smallest = slack * np.abs(factor).max()
     return tuple(float(k) if abs(k) > smallest else 0.0 for k in factor)
 
 
 def _number(value: Fraction) -> Number:
-    """An int where it is one."""
+    """Convert a whole fraction to an int."""
     return int(value) if value.denominator == 1 else value
 
 
@@ -763,7 +776,7 @@ def _shift_text(shift: tuple[float, float]) -> str:
 
 
 def _derivative_text(d: KernelDescription) -> str:
-    """The derivative with its direction and gain."""
+    """Describe the derivative with its direction and gain."""
     if d.direction is None:
         words = ""
     else:

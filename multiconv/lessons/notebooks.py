@@ -12,8 +12,8 @@ from multiconv.core.targets import plain_name
 from multiconv.lessons import digits
 from multiconv.lessons.run import CellPlace, Lesson, Picture
 
-jupyter: Any = nbformat  # which has no types
-# How each framework hands an array to NumPy, which matplotlib draws.
+jupyter: Any = nbformat  # nbformat has no type annotations
+# How each framework converts an array to NumPy, for matplotlib.
 TO_NUMPY = {
     "numpy": "np.asarray({})",
     "torch": "torch.as_tensor({}).detach().numpy()",
@@ -41,7 +41,7 @@ DRAWINGS = {
 
 
 def notebook(of: Lesson, backend: str) -> Any:
-    """A lesson's text and the cells of one backend, in the order of the text.
+    """Return a notebook with a lesson's text and the cells of one backend, in the order of the text.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ def notebook(of: Lesson, backend: str) -> Any:
         else:
             cells.append(jupyter.v4.new_markdown_cell(part))
     for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"  # nbformat's own are random, and each export would differ
+        cell["id"] = f"cell-{number}"  # nbformat's own ids are random: each export would differ
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return jupyter.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
 def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> list[Path]:
-    """Write a lesson as a notebook, and next to it the digits if it reads them.
+    """Write a lesson as a notebook, and a file with the digits beside it if the lesson reads them.
 
     Parameters
     ----------
@@ -82,12 +82,12 @@ def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> l
     backend : str
     file : Path
     mnist : Path, optional
-        As `multiconv.lessons.digits.load` takes it.
+        Folder with MNIST's files, as for `multiconv.lessons.digits.load`.
 
     Returns
     -------
     list of Path
-        What was written.
+        The files that were written.
     """
     jupyter.write(notebook(of, backend), file)
     if not of.reads_digits:

@@ -1,4 +1,4 @@
-"""A lesson in the terminal: its text, code and output side by side, and whether the frameworks agree."""
+"""Terminal output of a lesson: its text, code and output, and whether the frameworks agree."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rich.text import Text
 from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
 
 NARROW = 100
-"""Columns below which the output stands under the code, not beside it."""
+"""Width in columns below which the output is printed under the code, not beside it."""
 
 
 def print_lessons(of: Sequence[Lesson], console: Console) -> None:
-    """The names and titles of lessons.
+    """Print the names and titles of lessons.
 
     Examples
     --------
@@ -37,15 +37,15 @@ def print_lessons(of: Sequence[Lesson], console: Console) -> None:
 def print_lesson(
     of: Lesson, tabs: Mapping[str, Tab], shown: Sequence[str], comparisons: Sequence[Comparison], console: Console
 ) -> None:
-    """A lesson with the code and output of some backends, and how all of them compare.
+    """Print a lesson with the code and output of some backends, and the comparison of all of them.
 
     Parameters
     ----------
     of : Lesson
     tabs : dict of str to Tab
-        Of every backend that ran it.
+        Tabs of all backends that ran it.
     shown : sequence of str
-        The backends whose code is printed.
+        Backends whose code to print.
     comparisons : sequence of Comparison
     console : rich.console.Console
     """
@@ -68,7 +68,7 @@ def print_lesson(
 
 
 def _formulas_as_code(text: str) -> str:
-    """A terminal has no mathematics, and Markdown would take a formula's backslashes."""
+    """Mark formulas as code: a terminal can't set mathematics, and Markdown would drop backslashes."""
     displayed = re.sub(r"\$\$(.+?)\$\$", lambda m: f"\n```\n{m[1].strip()}\n```\n", text, flags=re.DOTALL)
     return re.sub(r"(?<![\\$\w])\$([^$\n]+)\$(?!\w)", r"`\1`", displayed)
 
@@ -86,7 +86,10 @@ def _cell(backend: str, code: str, printed: str, width: int) -> Panel:
 
 
 def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Comparison]) -> Table:
-    """A row for each value, a column for each backend: exact, or the error in units of what is allowed."""
+    """Return a table with a row for each value and a column for each backend.
+
+    A cell is "exact", or the error in units of the allowed error.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     backends = [backend for backend, tab in tabs.items() if tab.error is None]
     for column in ("value", "must be", *backends):

@@ -1,8 +1,8 @@
 """Lessons: one text and five scripts, each in the plain idiom of its framework, run and compared.
 
-A lesson is a folder in ``multiconv/data/lessons``: ``text.md``, in MyST Markdown, and a script for each backend, which
-have the same named cells. The text names a cell where its code and output belong, and the values that pictures are
-drawn of; its front matter says which values the five must agree on, and how closely.
+A lesson is a folder in ``multiconv/data/lessons``. It has a ``text.md``, in MyST Markdown, and a script for each
+backend. All scripts have the same named cells. The text names a cell where its code and output belong, and the values
+to draw in pictures. The front matter of the text says which values the five scripts must agree on, and how closely.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Cell:
     ----------
     name : str
     first_line : int
-        Of the code in the script.
+        Line of the script at which the code begins.
     code : str
     """
 
@@ -64,24 +64,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellPlace:
-    """Where the text wants a cell, with its output."""
+    """The place in the text for a cell and its output."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What the text wants drawn there.
+    """The place in the text for a picture.
 
     Attributes
     ----------
     values : tuple of str
-        Names of the scripts' variables.
+        Names of variables in the scripts.
     kind : str
-        ``"images"``: two axes each, side by side; ``"curves"``: one axis each; ``"bars"``.
+        ``"images"``: side by side, of two axes each. ``"curves"``: of one axis each. ``"bars"``.
     caption : str
     each : bool
-        Whether there is a picture for each backend, or one that has them all.
+        Whether each backend has its own picture. Otherwise one picture shows all backends.
     """
 
     values: tuple[str, ...]
@@ -95,12 +95,12 @@ Part = str | CellPlace | Picture
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson as it is written.
+    """A lesson: its text and its scripts.
 
     Attributes
     ----------
     name : str
-        Of its folder.
+        Name of the folder.
     folder : Path
     """
 
@@ -114,26 +114,26 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """Its heading."""
+        """Return the title."""
         return str(self._front_matter[0]["title"])
 
     @property
     def order(self) -> int:
-        """Its place among the lessons."""
+        """Return the position among the lessons."""
         return int(self._front_matter[0]["order"])
 
     @property
     def compare(self) -> dict[str, Any]:
-        """What the backends must agree on, by the name of the variable.
+        """Return the values that the backends must agree on, by name of the variable.
 
-        ``"exact"``: the same numbers everywhere. ``"N roundings"``: within as many roundings of float32 of the largest
-        number. Numbers: these, exactly.
+        ``"exact"``: the same numbers on every backend. ``"N roundings"``: within N roundings of float32 of the largest
+        number. Numbers: exactly these.
         """
         return dict(self._front_matter[0].get("compare", {}))
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The text, piece by piece, as Markdown, places of cells, and pictures."""
+        """Return the text in pieces: Markdown, places of cells, and pictures."""
         parts: list[Part] = []
         text, end = self._front_matter[1], 0
         for block in BLOCK.finditer(text):
@@ -146,11 +146,11 @@ class Lesson:
         return parts
 
     def script(self, backend: str) -> Path:
-        """The script of a backend."""
+        """Return the path of a backend's script."""
         return self.folder / f"{backend.partition('@')[0]}.py"
 
     def cells(self, backend: str) -> list[Cell]:
-        """The cells of a backend's script, in order."""
+        """Return the cells of a backend's script, in order."""
         source = self.script(backend).read_text()
         markers = list(CELL.finditer(source))
         ends = [*(m.start() for m in markers[1:]), len(source)]
@@ -161,28 +161,28 @@ class Lesson:
 
     @property
     def reads_digits(self) -> bool:
-        """Whether a script wants the digits in its working directory."""
+        """Return whether a script reads the digits from its working directory."""
         return any(digits.FILE in script.read_text() for script in self.folder.glob("*.py"))
 
     @property
     def values(self) -> list[str]:
-        """The variables that are compared or drawn."""
+        """Return the names of the variables that are compared or drawn."""
         drawn = (name for part in self.parts if isinstance(part, Picture) for name in part.values)
         return list(dict.fromkeys([*self.compare, *drawn]))
 
 
 @dataclass
 class Tab:
-    """What came of a lesson's script in one backend.
+    """The results of a lesson's script on one backend.
 
     Attributes
     ----------
     backend : str
     outputs : dict of str to str
-        What each cell printed.
+        Printed output of each cell.
     values : dict of str to array
     error : str or None
-        What went wrong, and where.
+        What failed, and where.
     """
 
     backend: str
@@ -193,13 +193,13 @@ class Tab:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether a backend has what a lesson says of a variable.
+    """The comparison of a backend's variable with what the lesson declares.
 
     Attributes
     ----------
     backend, name : str
     ratio : float
-        The largest error in units of what is allowed; 0 where it is exact, infinity where it must be and is not.
+        Largest error in units of the allowed error. 0 if exact; infinity if it must be exact and is not.
     fault : str or None
     """
 
@@ -210,7 +210,7 @@ class Comparison:
 
 
 def lessons() -> list[Lesson]:
-    """All of them, in order.
+    """Return all lessons, in order.
 
     Examples
     --------
@@ -222,12 +222,12 @@ def lessons() -> list[Lesson]:
 
 
 def lesson(name: str) -> Lesson:
-    """The lesson of a name.
+    """Return the lesson with this name.
 
     Raises
     ------
     UsageError
-        If there is none.
+        If there is no such lesson.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def lesson(name: str) -> Lesson:
 
 
 def available() -> list[str]:
-    """The backends that are installed.
+    """Return the names of the installed backends.
 
     Examples
     --------
@@ -260,24 +260,26 @@ def run(
     timeout: float = TIMEOUT,
     progress: Callable[[str, int, int], None] = lambda backend, done, of: None,
 ) -> dict[str, dict[str, Tab]]:
-    """Run lessons, each backend's scripts in one process of its own Python; one that dies is started again.
+    """Run lessons, all scripts of a backend in one process of its own Python.
+
+    If the process dies, a new one runs the remaining lessons.
 
     Parameters
     ----------
     of : sequence of Lesson
     backends : iterable of str
-        As `multiconv.backend` takes them.
+        Names as for `multiconv.backend`.
     mnist : Path, optional
-        A folder with MNIST's files, as `multiconv.lessons.digits.load` takes it.
+        Folder with MNIST's files, as for `multiconv.lessons.digits.load`.
     timeout : float
-        Seconds that a backend's scripts may take.
+        Time limit for the scripts of a backend, in seconds.
     progress : callable, optional
-        Called with a backend, how many of its scripts have run, and of how many.
+        Called with a backend, the number of its scripts that have run, and their total number.
 
     Returns
     -------
     dict of str to dict of str to Tab
-        By lesson and by backend.
+        Tabs by lesson and by backend.
 
     Raises
     ------
@@ -307,9 +309,9 @@ def run(
 
 
 def comparisons(of: Lesson, tabs: Mapping[str, Tab]) -> list[Comparison]:
-    """What is to be said of the values of a lesson's tabs, against what it declares.
+    """Compare the values of a lesson's tabs with what the lesson declares.
 
-    Values that the lesson does not state are compared with the reference's, or with those of the first tab.
+    Where the lesson states no numbers, the values are compared with the reference's, or with the first tab's.
 
     Examples
     --------
@@ -348,7 +350,10 @@ def _run_backend(
     timeout: float,
     progress: Callable[[str, int, int], None],
 ) -> list[Tab]:
-    """A tab for each lesson. A process that dies costs the lesson that it was at."""
+    """Return a tab for each lesson.
+
+    If the process dies, only its current lesson fails.
+    """
     tabs: list[Tab] = []
     while len(tabs) < len(of):
         left = of[len(tabs) :]
@@ -374,7 +379,7 @@ def _run_backend(
 
 
 def _run_process(python: Path, request: dict[str, Any], here: Path, timeout: float) -> str | None:
-    """Run tabs in a process; how it ended, unless well."""
+    """Run tabs in a process; return how it failed, or None."""
     environment = os.environ | PATIENT_THREADS | compile_cache.environment("jax") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         ran = subprocess.run(
@@ -392,7 +397,7 @@ def _run_process(python: Path, request: dict[str, Any], here: Path, timeout: flo
 
 
 def _tab(backend: str, here: Path, of: Lesson) -> Tab | None:
-    """What a process has left of a lesson, if anything."""
+    """Return the tab that a process has written for a lesson, or None."""
     report = here / f"{of.name}.json"
     if not report.exists():
         return None

@@ -1,1 +1,1 @@
-"""What the frameworks can do, how they behave, and what surprises: capabilities, properties and quirks."""
+"""Surveys of the frameworks: capabilities (features), properties (numerical behaviour) and quirks."""

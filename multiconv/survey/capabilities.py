@@ -1,9 +1,9 @@
-"""What each backend can do, and what of it is its framework's own: found by trying.
+"""Find out by trial which features each backend supports, and which of them are native to its framework.
 
-Each cell of the table, a dtype, a direction, a number of spatial axes and a feature, is one small problem of integers,
-as large as leaves every sum exact in the dtype. It is put to the backend, and to the framework's own call (such as
-``F.conv2d``) with the same options and nothing around it. Both run in a worker: a raw call may take the process with
-it, which costs one cell.
+Each cell of the table stands for a dtype, a direction, a number of spatial axes and a feature. To fill it, one small
+problem with integer values runs on the backend, and on the framework's own call (such as ``F.conv2d``) with the same
+options and nothing around it. The integers are as large as possible while every sum stays exact in the dtype. Both run
+in a worker process, because a framework's own call may crash the process. A crash costs one cell.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ TIMEOUT = 60.0
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
-    # JAX compiles for most of the time: with less effort, and not twice what is the same.
+    # JAX spends most of the time compiling: optimize less, and cache what is compiled.
     "XLA_FLAGS": "--xla_backend_optimization_level=0",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -73,12 +73,14 @@ SIGNIFICAND_BITS = {
 
 Layout = bool
 Cells = dict[str, dict[str, dict[str, dict[str, str]]]]
-"""What was found, by dtype, direction, ``"2-D"`` and its like, and feature."""
+"""Support by dtype, direction, number of axes (``"1-D"``, ``"2-D"`` or ``"3-D"``) and feature."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A row of the table: options that a convolution may have, each number for every axis.
+    """A row of the table: options of a convolution.
+
+    A number such as `stride` applies to every axis.
 
     Attributes
     ----------
@@ -87,9 +89,10 @@ class Feature:
     padding : int, str or (int, int)
     bias : bool
     even : bool
-        Whether the input has one pixel more along each axis.
+        Whether the input has one more pixel along each axis.
     layouts : tuple of bool
-        In which layouts, channels last or not, it is tried. It is native if the framework's own call takes it in one.
+        Layouts to try: True for channels last, False for channels first. The feature is native if the framework's own
+        call supports it in one of them.
     """
 
     name: str
@@ -105,7 +108,7 @@ class Feature:
     layouts: tuple[Layout, ...] = (False, True)
 
     def problem(self, ndim: int, dtype: str, *, channels_last: Layout) -> Problem:
-        """The problem of integers that the feature is tried with.
+        """Return the problem with integer values that tests this feature.
 
         Examples
         --------
@@ -150,13 +153,13 @@ FEATURES = (
 
 @dataclass
 class Surprise:
-    """An own call of a framework that took options and answered wrongly, or took its process with it.
+    """A framework's own call that accepted options, and then returned a wrong answer or crashed the process.
 
     Attributes
     ----------
     dtype, direction, dimensions, feature : str
     fault : str
-        What it did.
+        Description of the fault.
     """
 
     dtype: str
@@ -168,13 +171,14 @@ class Surprise:
 
 @dataclass
 class BackendCapabilities:
-    """What a backend can do.
+    """The capabilities of a backend.
 
     Attributes
     ----------
     name, version : str
     cells : dict
-        ``"native"``, ``"composed"`` or ``"unsupported"`` by dtype, direction, ``"1-D"`` and its like, and feature.
+        ``"native"``, ``"composed"`` or ``"unsupported"``, by dtype, direction, number of axes (such as ``"1-D"``) and
+        feature.
     surprises : list of Surprise
     """
 
@@ -186,20 +190,20 @@ class BackendCapabilities:
 
 @dataclass
 class Capabilities:
-    """What backends can do, and which were not available.
+    """The capabilities of backends, and the backends that are not available.
 
     Attributes
     ----------
     backends : list of BackendCapabilities
     missing : list of dict
-        Name, reason and the command that gets it.
+        Name, reason and install command of each backend that is not available.
     """
 
     backends: list[BackendCapabilities]
     missing: list[dict[str, str]]
 
     def asdict(self) -> dict[str, Any]:
-        """For JSON.
+        """Return a dictionary for JSON.
 
         Examples
         --------
@@ -218,27 +222,27 @@ def capabilities(
     features: Sequence[Feature] = FEATURES,
     progress: Progress = no_progress,
 ) -> Capabilities:
-    """Try what backends can do, and what of it their frameworks' own calls take.
+    """Try features on backends and on their frameworks' own calls.
 
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that are installed.
+        Names as for `multiconv.backend`; default all installed backends.
     dtypes, directions, dimensions, features
-        What to try: any of `DTYPES`, `DIRECTIONS`, `DIMENSIONS` and `FEATURES`.
+        What to try: elements of `DTYPES`, `DIRECTIONS`, `DIMENSIONS` and `FEATURES`.
     progress : callable, optional
 
     Returns
     -------
     Capabilities
-        A cell is ``"unsupported"`` if the backend refuses or answers wrongly, ``"native"`` if the framework's own
-        call, its gradient by the framework's autodiff, its transposed call or its own layer takes the options as they
-        are and answers exactly, and ``"composed"`` if only the backend does.
+        A cell is ``"unsupported"`` if the backend raises an error or answers wrongly. It is ``"native"`` if one of the
+        framework's own calls accepts the options unchanged and answers exactly: its convolution, the gradient of this
+        by autodiff, its transposed convolution or its layer. It is ``"composed"`` if only the backend answers exactly.
 
     Raises
     ------
     BackendUnavailable
-        If a backend that was named is not available.
+        If a named backend is not available.
 
     Examples
     --------
@@ -276,7 +280,7 @@ def _start(name: str, environment: dict[str, str]) -> _Workers | BackendUnavaila
 
 
 class _Workers:
-    """Workers of one backend: one, and more as they are asked for."""
+    """The workers of one backend: one at first, more on demand."""
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
         self.name, self.environment = name, environment
@@ -284,18 +288,18 @@ class _Workers:
         self._idle = [self._start()]
 
     def take(self) -> RemoteBackend:
-        """One that nobody uses."""
+        """Return an idle worker; start one if all are busy."""
         try:
             return self._idle.pop()
         except IndexError:
             return self._start()
 
     def give_back(self, worker: RemoteBackend) -> None:
-        """Somebody else may use it."""
+        """Make a worker idle again."""
         self._idle.append(worker)
 
     def close(self) -> None:
-        """End them all."""
+        """Stop all workers."""
         for worker in self._all:
             worker.close()
 
@@ -327,7 +331,7 @@ class _Table:
         self._lock = Lock()
 
     def found(self, dtypes: Sequence[str]) -> BackendCapabilities:
-        """All cells, in the order asked for."""
+        """Return all cells, in the order of `dtypes`."""
         surprises = sorted(self.surprises, key=lambda s: dtypes.index(s.dtype))
         return BackendCapabilities(self.workers.name, self.version, {d: self.cells[d] for d in dtypes}, surprises)
 
@@ -357,7 +361,7 @@ class _Table:
 
 
 def _support(tried: list[_Tried], direction: str) -> str:
-    """What is to be said of a feature that was tried in these layouts."""
+    """Return the support of a feature, from its trials in each layout."""
     if not tried[0].backend_is_right(direction):
         return UNSUPPORTED
     native = any(t.own_is_right(direction) and t.backend_is_right(direction) for t in tried)
@@ -365,7 +369,7 @@ def _support(tried: list[_Tried], direction: str) -> str:
 
 
 class _Tried:
-    """A problem, and what became of it: of the backend's answers, and of the framework's own."""
+    """A problem, and the answers of the backend and of the framework's own call."""
 
     def __init__(self, worker: RemoteBackend, problem: Problem) -> None:
         self.worker, self.problem = worker, problem
@@ -374,13 +378,13 @@ class _Tried:
         self._refused: dict[str, bool] = {}
 
     def backend_is_right(self, direction: str) -> bool:
-        """Whether the backend answers exactly."""
+        """Return whether the backend answers exactly."""
         if direction not in self._backend:
             self._backend[direction] = self._fault(direction, _attempt(lambda: self._ask_backend(direction)))
         return self._backend[direction] is None
 
     def own_is_right(self, direction: str) -> bool:
-        """Whether the framework's own call answers exactly."""
+        """Return whether the framework's own call answers exactly."""
         if direction not in self._own:
             answers = _attempt(lambda: self._ask_framework(direction))
             self._own[direction] = self._fault(direction, answers)
@@ -388,7 +392,7 @@ class _Tried:
         return self._own[direction] is None
 
     def own_surprise(self, direction: str) -> str | None:
-        """What the framework's own call did, if it was asked and neither answered rightly nor refused."""
+        """Return the fault of the framework's own call; None if it is right, refused or was not called."""
         return None if self._refused.get(direction, True) else self._own[direction]
 
     def _ask_backend(self, direction: str) -> Sequence[Host | None]:
@@ -416,7 +420,7 @@ class _Tried:
 
     def _fault(self, direction: str, answers: Sequence[Host | None] | Exception) -> str | None:
         if isinstance(answers, BackendCrashed | BackendTimeout):
-            # Without the path of the Python, the problem and the stack.
+            # The path of the interpreter, the problem and the stack would make the table too long.
             return f"the process {str(answers).partition(', on ')[0].partition(f'{self.worker.python} ')[2]}"
         if isinstance(answers, Exception):
             return str(answers)
@@ -433,7 +437,7 @@ class _Tried:
 
 
 def _attempt(ask: Callable[[], Sequence[Host | None]]) -> Sequence[Host | None] | Exception:
-    """The answers, or the exception that came instead."""
+    """Return the answers, or the exception raised instead."""
     try:
         return ask()
     except Exception as error:
@@ -441,9 +445,10 @@ def _attempt(ask: Callable[[], Sequence[Host | None]]) -> Sequence[Host | None] 
 
 
 def _values(g: Geometry, dtype: str) -> list[Host]:
-    """x, w, dy and a bias for y and for x: integers that leave every sum exact in the dtype, and as large as do.
+    """Return integers for x, w, dy, the bias of y and the bias of x.
 
-    So a sum in a coarser format than the dtype's shows.
+    They are as large as possible while every sum stays exact in the dtype. A sum in a less precise format therefore
+    gives a wrong answer.
     """
     directions = ("forward", "input gradient", "kernel gradient")
     terms = 1 + max(oracle.contraction(direction, g) for direction in directions)
@@ -455,11 +460,11 @@ def _values(g: Geometry, dtype: str) -> list[Host]:
     return [n.astype(dtype_named(dtype)) for n in numbers]
 
 
-# ---- What a person reads
+# ---- Tables for the terminal and for Markdown
 
 
 def grouped(cells: Cells) -> list[tuple[list[str], dict[str, dict[str, dict[str, str]]]]]:
-    """The dtypes with one table between them, and that table.
+    """Group the dtypes that have the same table.
 
     Examples
     --------
@@ -478,7 +483,7 @@ def grouped(cells: Cells) -> list[tuple[list[str], dict[str, dict[str, dict[str,
 
 
 def is_unsupported(table: dict[str, dict[str, dict[str, str]]]) -> bool:
-    """Whether nothing in a dtype's table is supported.
+    """Return whether no cell of a dtype's table is supported.
 
     Examples
     --------
@@ -492,7 +497,7 @@ LEGEND = "N native, C composed, - unsupported; in each cell 1-D, 2-D and 3-D"
 
 
 def print_capabilities(found: Capabilities, console: Console) -> None:
-    """A table for each backend and the dtypes that share it.
+    """Print a table for each backend and each group of dtypes with the same support.
 
     Examples
     --------
@@ -549,7 +554,7 @@ convolution of channels, so all of that is composed. All on a CPU.
 
 
 def markdown(found: Capabilities) -> str:
-    """The tables as a page.
+    """Return the tables as a Markdown page.
 
     Examples
     --------
@@ -593,7 +598,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _surprises(backend: BackendCapabilities) -> list[str]:
-    """What the framework's own calls took and answered wrongly, by feature, after a line that says so."""
+    """List the faults of the framework's own calls by feature, after a heading; empty if there are none."""
     where: dict[tuple[str, str], list[str]] = {}
     for s in backend.surprises:
         what = "took the process with it" if s.fault.startswith("the process ") else "answered wrongly"

@@ -1,4 +1,4 @@
-"""A worker that also makes a framework's own calls, with nothing of multiconv around them."""
+"""Workers that also run a framework's own calls, without multiconv's code around them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from multiconv.workers.remote import RemoteBackend
 
 
 def native_worker(name: str, timeout: float, environment: dict[str, str] | None = None) -> RemoteBackend:
-    """A backend in a worker of its own, which the caller closes, with the framework's own calls where they are known.
+    """Start a backend in a new worker, with the framework's own calls where multiconv knows them.
 
-    They are requests like a backend's operations, named as `multiconv.guest.own_calls.Native.plan` has it.
+    The caller closes the worker. The framework's own calls are requests like a backend's operations;
+    `multiconv.guest.own_calls.Native.plan` defines their names.
 
     Parameters
     ----------
     name : str
-        As `multiconv.backend` takes it.
+        Name as for `multiconv.backend`.
     timeout : float
-        Seconds that an answer may take.
+        Time limit for an answer, in seconds.
     environment : dict, optional
-        Environment variables to set there.
+        Environment variables of the worker.
 
     Raises
     ------
     BackendUnavailable
-        If it is not available.
+        If the backend is not available.
 
     Examples
     --------
@@ -44,7 +45,9 @@ def native_worker(name: str, timeout: float, environment: dict[str, str] | None 
 
 
 def has_native_calls(name: str) -> bool:
-    """Whether multiconv knows the framework's own calls. NumPy has no convolution of channels to call.
+    """Return whether multiconv knows the framework's own calls.
+
+    It knows none for NumPy, which has no convolution with channels.
 
     Examples
     --------

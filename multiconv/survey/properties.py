@@ -1,7 +1,8 @@
-"""How each backend computes, measured: repeats, batches, threads, compilation, and numbers that are none or too small.
+"""Measure how each backend computes: repeats, batches, threads, compilation, NaN, infinity and subnormal numbers.
 
-None of this says whether an answer is right: answers that differ in a bit may both lie within the bound. What comes out
-is what a user may rely on, or not: bits that do not change, and numbers such as NaN that stay where they are seen.
+No property says whether an answer is right: two answers that differ in a bit may both lie within the error bound. The
+properties say what a user can rely on: whether bits stay the same, and whether NaN and infinity reach only the outputs
+that depend on them.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ COMPILED = {
 
 @dataclass(frozen=True)
 class Case:
-    """Options and shapes that take a path of their own through a framework.
+    """Options and shapes with their own code path in a framework.
 
     Attributes
     ----------
     name : str
     spec : ConvSpec
     x_shape, w_shape : tuple of int
-        `x_shape` without the batch.
+        Shapes of input and kernel; `x_shape` has no batch axis.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Case:
     w_shape: Shape
 
     def arrays(self, dtype: str, batch: int = 2) -> tuple[Host, Host, Host]:
-        """x, w and dy, normal.
+        """Return normally distributed x, w and dy.
 
         Examples
         --------
@@ -85,13 +86,13 @@ CASES = (
 
 @dataclass
 class BackendProperties:
-    """What was measured of a backend.
+    """The measured properties of a backend.
 
     Attributes
     ----------
     name, version : str
     properties : dict
-        What was measured, in words, by dtype and property.
+        Measured values, in words, by dtype and property.
     """
 
     name: str
@@ -101,20 +102,20 @@ class BackendProperties:
 
 @dataclass
 class Properties:
-    """What was measured of backends, and which were not available.
+    """The measured properties of backends, and the backends that are not available.
 
     Attributes
     ----------
     backends : list of BackendProperties
     missing : list of dict
-        Name, reason and the command that gets it.
+        Name, reason and install command of each backend that is not available.
     """
 
     backends: list[BackendProperties]
     missing: list[dict[str, str]]
 
     def asdict(self) -> dict[str, Any]:
-        """For JSON.
+        """Return a dictionary for JSON.
 
         Examples
         --------
@@ -136,10 +137,10 @@ def properties(
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that are installed.
+        Names as for `multiconv.backend`; default all installed backends.
     dtypes : sequence of str
     wanted : sequence of str
-        Which of `PROPERTIES`; by default all.
+        Keys of `PROPERTIES`; default all.
     progress : callable, optional
 
     Returns
@@ -149,7 +150,7 @@ def properties(
     Raises
     ------
     BackendUnavailable
-        If a backend that was named is not available.
+        If a named backend is not available.
 
     Examples
     --------
@@ -181,11 +182,11 @@ def _measure(name: str, dtypes: Sequence[str], wanted: Sequence[str], progress: 
 
 @contextmanager
 def _on_cores(name: str, cores: int) -> Iterator[RemoteBackend]:
-    """A backend in a worker that has so many cores, and as many threads."""
+    """Run a backend in a worker with `cores` cores and as many threads."""
     environment = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
 
     def start() -> RemoteBackend:
-        # Of the thread that starts it, a process inherits the cores; this thread then ends.
+        # A process inherits the cores of the thread that starts it. This thread then ends.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
         return native_worker(name, TIMEOUT, environment)
 
@@ -197,11 +198,11 @@ def _on_cores(name: str, cores: int) -> Iterator[RemoteBackend]:
         backend.close()
 
 
-# ---- Whether bits change
+# ---- Reproducible bits
 
 
 def _answers(backend: RemoteBackend, case: Case, x: Host, w: Host, dy: Host) -> list[Host]:
-    """The result and the gradients."""
+    """Return the result and the gradients."""
     options = asdict(case.spec)
     dx, dw, _ = backend.cross_correlate_vjp(x, w, None, dy, **options)
     return [backend.cross_correlate(x, w, **options), dx, dw]
@@ -217,7 +218,7 @@ def _same(these: Sequence[Host], those: Sequence[Host]) -> bool:
 
 
 def _repeats(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """The result and the gradients, time and again."""
+    """Compare the result and the gradients of repeated calls."""
 
     def differ(case: Case) -> bool:
         arrays = case.arrays(dtype)
@@ -228,7 +229,7 @@ def _repeats(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
 
 
 def _batch(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """The result and the input's gradient of a row alone, of two rows, and of these rows in a larger batch."""
+    """Compare the result and the input gradient of one or two rows with the same rows in a larger batch."""
 
     def differ(case: Case) -> bool:
         x, w, dy = case.arrays(dtype, BATCH)
@@ -240,7 +241,7 @@ def _batch(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
 
 
 def _threads(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """The result and the gradients on one core with one thread, and on all with as many."""
+    """Compare the result and the gradients on one core with one thread, and on all cores."""
     if len(os.sched_getaffinity(0)) < 2:
         return {what: "not measured: there is one core"}
     with _on_cores(f"{backend.name}@{backend.python}", 1) as on_one:
@@ -253,19 +254,19 @@ def _threads(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
 
 
 def _compiled(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """The result and the input's gradient by the framework's own call, as it is and compiled."""
+    """Compare the result and the input gradient of the framework's own call, eager and compiled."""
 
     def ask(how: str, case: Case) -> list[Host]:
         x, w, dy = case.arrays(dtype)
         g = case.spec.resolve(x.shape, w.shape)
-        if backend.name == "tensorflow":  # whose own call has the channels last
+        if backend.name == "tensorflow":  # its own call takes channels last
             x, dy, g = np.moveaxis(x, 1, -1), np.moveaxis(dy, 1, -1), g.with_layout(channels_last=True)
         header = {"do": "plan", "operation": how, "dtype": dtype, "geometry": asdict(g)}
         return [r for r in backend.worker.request(header, (x, w, dy))[1] if r is not None]
 
     eager: dict[Case, list[Host]] = {}
     for case in CASES:
-        with suppress(BackendError):  # the framework's own call has no gradient of it
+        with suppress(BackendError):  # the framework's own call has no gradient for this case
             eager[case] = ask("eager", case)
 
     def compare(way: str) -> str:
@@ -278,7 +279,7 @@ def _compiled(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
     return {f"{what}, {way}": compare(way) for way in COMPILED.get(backend.name, ())}
 
 
-# ---- Where numbers go that are none
+# ---- Propagation of NaN and infinity
 
 POLICY_SPECS = (ConvSpec(), ConvSpec(padding=1), ConvSpec(2, 2), ConvSpec(padding=((0, 2), (1, 0))))
 POLICY_BATCHES = (1, 16)
@@ -289,7 +290,7 @@ def _correlate(backend: RemoteBackend, x: Host, w: Host, spec: ConvSpec) -> Host
 
 
 def _spread(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """Whether one NaN or Inf in the input reaches all the outputs that see it, and no others."""
+    """Test whether one NaN or Inf in the input reaches exactly the outputs that depend on it."""
     value = np.nan if what.startswith("NaN") else np.inf
     found = set()
     for spec in POLICY_SPECS:
@@ -310,7 +311,7 @@ def _reach(reached: Host, sees: Host) -> str:
 
 
 def _zero_times_inf(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """What a tap of zero makes of an infinite pixel, which is no number by IEEE 754."""
+    """Test the product of a zero tap and an infinite pixel, which is NaN by IEEE 754."""
     x, w = np.ones((1, 2, 7, 7), dtype), np.zeros((2, 2, 3, 3), dtype)
     x[0, 0, 3, 3] = np.inf
     y = _correlate(backend, x, w, ConvSpec())
@@ -319,7 +320,7 @@ def _zero_times_inf(backend: RemoteBackend, dtype: str, what: str) -> dict[str, 
 
 
 def _nan_in_kernel(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """Whether a tap that is NaN makes NaN of outputs for which it lies on the padding too, as NaN * 0 is NaN."""
+    """Test whether a NaN tap also reaches outputs for which it lies on the padding, as NaN * 0 is NaN."""
     found = set()
     for channels in (1, 16):
         for before, after in ((1, 1), (1, 2)):
@@ -335,7 +336,7 @@ def _nan_in_kernel(backend: RemoteBackend, dtype: str, what: str) -> dict[str, s
     return {what: " or ".join(sorted(found))}
 
 
-# ---- Numbers that are small, signed zeros, and large
+# ---- Subnormal numbers, signed zeros and overflow
 
 SIZES = (((1, 1, 5, 5), (1, 1, 3, 3)), ((2, 16, 12, 12), (16, 16, 3, 3)))
 
@@ -343,7 +344,7 @@ SIZES = (((1, 1, 5, 5), (1, 1, 3, 3)), ((2, 16, 12, 12), (16, 16, 3, 3)))
 def _one_tap(
     backend: RemoteBackend, dtype: str, pixel: Callable[[Any], float], tap: Callable[[Any], float]
 ) -> set[float]:
-    """What comes of pixels times one tap, for kernels of several sizes."""
+    """Return the products of pixels and one tap, for kernels of several sizes."""
     info = np.finfo(dtype)
     products: set[float] = set()
     for x_shape, w_shape in SIZES:
@@ -354,13 +355,13 @@ def _one_tap(
 
 
 def _small_inputs(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """A subnormal pixel times a power of two that makes it normal."""
+    """Multiply a subnormal pixel by a power of two that makes it normal."""
     products = _one_tap(backend, dtype, lambda info: float(info.tiny) / 4, lambda info: 1024.0)
     return {what: _kept(products)}
 
 
 def _small_results(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """A normal pixel times a power of two that makes it subnormal."""
+    """Multiply a normal pixel by a power of two that makes it subnormal."""
     products = _one_tap(backend, dtype, lambda info: float(info.tiny), lambda info: 0.25)
     return {what: _kept(products)}
 
@@ -371,7 +372,7 @@ def _kept(products: set[float]) -> str:
 
 
 def _negative_zero(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """A sum of negative zeros, which is negative by IEEE 754, unless it begins with a positive one."""
+    """Sum negative zeros: -0 by IEEE 754, unless the sum starts from +0."""
     found = set()
     for x_shape, w_shape in SIZES:
         y = _correlate(backend, np.full(x_shape, -0.0, dtype), np.ones(w_shape, dtype), ConvSpec())
@@ -380,7 +381,7 @@ def _negative_zero(backend: RemoteBackend, dtype: str, what: str) -> dict[str, s
 
 
 def _overflow(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
-    """The largest number times two, and its negative."""
+    """Multiply the largest number and its negative by two."""
     found = _one_tap(backend, dtype, lambda info: float(info.max), lambda info: 2.0)
     found |= _one_tap(backend, dtype, lambda info: -float(info.max), lambda info: 2.0)
     return {what: "-inf, inf" if found == {np.inf, -np.inf} else ", ".join(sorted(map(str, found)))}
@@ -402,7 +403,7 @@ PROPERTIES: dict[str, Callable[[RemoteBackend, str, str], dict[str, str]]] = {
 }
 
 
-# ---- What a person reads
+# ---- Tables for the terminal and for Markdown
 
 EXPECTED = {
     "repeated": SAME,
@@ -456,7 +457,7 @@ ROWS = """
 
 
 def surprises(found: Properties) -> list[tuple[str, list[str]]]:
-    """A sentence for each property that is not what one would expect everywhere, and where it is not.
+    """Return a sentence for each property with unexpected values, and where they occur.
 
     Examples
     --------
@@ -478,7 +479,7 @@ def surprises(found: Properties) -> list[tuple[str, list[str]]]:
 
 
 def print_properties(found: Properties, console: Console) -> None:
-    """A table with a column for each backend, and a sentence for each cell that surprises.
+    """Print a table with a column for each backend, then a sentence for each unexpected property.
 
     Examples
     --------
@@ -509,7 +510,7 @@ def print_properties(found: Properties, console: Console) -> None:
 
 
 def markdown(found: Properties) -> str:
-    """The table as a page.
+    """Return the table as a Markdown page.
 
     Examples
     --------
@@ -531,7 +532,7 @@ def _headings(found: Properties) -> list[str]:
 
 
 def _table(found: Properties) -> Iterator[tuple[str, list[str]]]:
-    """A row for each property, short, as a sentence says the rest."""
+    """Yield a row of short values for each property; `surprises` has the full sentences."""
     for what in PROPERTIES:
         rows = [_cell(backend, what) for backend in found.backends]
         if any(cell != "-" for cell in rows):

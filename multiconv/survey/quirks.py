@@ -1,7 +1,7 @@
-"""What the frameworks themselves do that a user would not expect, each as a small script with what comes of it.
+"""Behaviour of the frameworks that a user would not expect: a catalogue of small scripts and their outcomes.
 
-The catalogue lies in ``data/quirks``, a file a framework. A script uses the framework's own API, without multiconv, and
-its outcome is what it prints and how it ends. `run` finds out whether that is still so, on the versions that are here.
+The catalogue is in ``data/quirks``, one file per framework. A script uses the framework's own API, without multiconv.
+Its outcome is its output and how it ends. `run` checks whether the outcome is still the same on the installed versions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from multiconv.core.types import Progress, no_progress
 
 SCRIPT_TIMEOUT = 60
 SHOWN_STDERR = 2000
-# What is imported before a process is forked for each script, as an import takes longer than a script.
+# Imported once, before a process is forked for each script: an import takes longer than a script.
 MODULES = {"torch": ["torch"], "jax": ["jax", "flax.nnx"], "tensorflow": ["tensorflow"], "mxnet": ["mxnet"]}
 KEPT_VARIABLES = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
@@ -35,28 +35,28 @@ ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 @dataclass(frozen=True)
 class Instead:
-    """What multiconv does where a framework has a quirk.
+    """How multiconv handles a quirk of a framework.
 
     Attributes
     ----------
     does : str
-        ``"refuses"``, with a `ConvError`; ``"is right"``, by `multiconv.oracle`; or ``"never meets it"``, as its
-        interface has no such thing.
+        ``"refuses"``: it raises a `ConvError`. ``"never meets it"``: its interface has no such feature. ``"is right"``:
+        `multiconv.oracle` confirms its answer.
     how : str
-        By what means, in words.
+        Explanation, in words.
     refusal : str
-        What the `ConvError` says.
+        Message of the `ConvError`.
     direction : str
         One of `multiconv.oracle.problem.DIRECTIONS`.
     x, w : tuple of int
-        The shapes of input and kernel.
+        Shapes of input and kernel.
     dtype : str
     values : str
-        As `multiconv.testing.with_values` takes it.
+        Kind of values, as for `multiconv.testing.with_values`.
     scale : float
-        What the values are multiplied by.
+        Factor for the values.
     options : dict
-        Stride, padding and the like.
+        Stride, padding and other options.
     """
 
     does: str
@@ -71,7 +71,7 @@ class Instead:
     options: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """One sentence.
+        """Describe it in one sentence.
 
         Examples
         --------
@@ -85,27 +85,27 @@ class Instead:
 
 @dataclass(frozen=True)
 class Quirk:
-    """Something that a framework does and a user would not expect.
+    """Behaviour of a framework that a user would not expect.
 
     Attributes
     ----------
     id : str
-        Several frameworks may have a quirk of the same name, each with a script of its own.
+        Unique within a framework. Several frameworks may share an id, each with its own script.
     framework : str
     version : str
-        The framework's, with which the outcome was measured.
+        Version of the framework for which the outcome was measured.
     title : str
     kind : str
-        Such as ``"wrong shape"`` or ``"abort"``.
+        Category, such as ``"wrong shape"`` or ``"abort"``.
     script : str
-        In the framework's own API.
+        Python code that uses the framework's own API.
     expected, comes : str
-        What one would expect of the script, and what it does, in words.
+        Expected and actual behaviour of the script, in words.
     outcome : str
-        What it prints; where an exception or a signal ends it, the last line says which.
+        Output of the script. If an exception or a signal ends it, the last line says which.
     multiconv : Instead
     why, link : str
-        The cause and an issue of the framework's about this very thing, where they are known; else empty.
+        The cause, and an issue of the framework about this behaviour. Empty if unknown.
     """
 
     id: str
@@ -124,16 +124,16 @@ class Quirk:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a script here.
+    """The outcome of a quirk's script on this machine.
 
     Attributes
     ----------
     quirk : Quirk
     version : str
-        The framework's.
+        Version of the framework.
     outcome : str
     stderr : str
-        The end of what the script wrote to its standard error.
+        The end of the script's standard error.
     """
 
     quirk: Quirk
@@ -143,11 +143,11 @@ class Found:
 
     @property
     def changed(self) -> bool:
-        """Whether this is another outcome than the catalogue's."""
+        """Return whether the outcome differs from the catalogue's."""
         return self.outcome != self.quirk.outcome
 
     def describe(self) -> str:
-        """What a maintainer has to know.
+        """Describe the outcome for a maintainer.
 
         Examples
         --------
@@ -167,7 +167,7 @@ class Found:
 
 @cache
 def catalogue() -> tuple[Quirk, ...]:
-    """Every quirk, by framework.
+    """Return all quirks, in the order of the frameworks.
 
     Examples
     --------
@@ -178,12 +178,12 @@ def catalogue() -> tuple[Quirk, ...]:
 
 
 def select(ids: Sequence[str] = (), framework: str | None = None) -> list[Quirk]:
-    """The quirks of these names, all of them if none is given, of one framework or of all.
+    """Return the quirks with these ids (default all), of one framework or of all.
 
     Raises
     ------
     ValueError
-        If there is no such quirk. The message has the names that are like it.
+        If there is no such quirk. The message suggests similar ids.
 
     Examples
     --------
@@ -204,25 +204,25 @@ def select(ids: Sequence[str] = (), framework: str | None = None) -> list[Quirk]
 
 
 def run(quirks: Iterable[Quirk], places: dict[str, registry.Place], progress: Progress = no_progress) -> list[Found]:
-    """Run the scripts of quirks, each in a process of its own, on a CPU.
+    """Run the scripts of quirks, each in its own process, on a CPU.
 
     Parameters
     ----------
     quirks : iterable of Quirk
-        In the catalogue's order.
+        Quirks in the order of the catalogue.
     places : dict
-        Where each of their frameworks is, as `multiconv.registry.locate` says.
+        Where each framework is installed, from `multiconv.registry.locate`.
     progress : callable, optional
 
     Returns
     -------
     list of Found
-        One for each quirk, in their order.
+        One for each quirk, in the same order.
 
     Raises
     ------
     BackendCrashed
-        If a framework can't even be imported.
+        If a framework can't be imported.
 
     Examples
     --------
@@ -239,27 +239,27 @@ def run(quirks: Iterable[Quirk], places: dict[str, registry.Place], progress: Pr
 def locate(
     quirks: Iterable[Quirk], name: str | None = None, *, optional: bool = True
 ) -> tuple[dict[str, registry.Place], dict[str, str]]:
-    """Where the frameworks of quirks are, and why some are not.
+    """Find where the frameworks of quirks are installed, and why some are not available.
 
     Parameters
     ----------
     quirks : iterable of Quirk
     name : str, optional
-        The only framework, as `multiconv.backend` takes it, such as ``"torch@2.5.1"``. It must be there.
+        Locate only this framework, named as for `multiconv.backend`, such as ``"torch@2.5.1"``. It must be available.
     optional : bool
         Whether a framework may be missing if `name` is not given.
 
     Returns
     -------
     places : dict
-        By framework, as `run` takes it.
+        Place of each framework, as for `run`.
     missing : dict
-        Why a framework is not available, by framework.
+        Reason why a framework is not available, by framework.
 
     Raises
     ------
     BackendUnavailable
-        If a framework that must be there is not available.
+        If a required framework is not available.
 
     Examples
     --------
@@ -279,7 +279,7 @@ def locate(
 
 
 def as_dict(quirks: Sequence[Quirk], found: Sequence[Found], missing: dict[str, str]) -> dict[str, Any]:
-    """For JSON: each quirk, and what came of it here, if it was run.
+    """Return a dictionary for JSON: each quirk, and its outcome here if it was run.
 
     Examples
     --------
@@ -300,7 +300,7 @@ def as_dict(quirks: Sequence[Quirk], found: Sequence[Found], missing: dict[str, 
 
 
 def as_markdown(quirks: Sequence[Quirk]) -> str:
-    """The catalogue as a page.
+    """Return the catalogue as a Markdown page.
 
     Examples
     --------
@@ -336,7 +336,7 @@ def _read(framework: str) -> Iterator[Quirk]:
 
 
 def _tuples(value: Any) -> Any:
-    """TOML has arrays, where multiconv has tuples."""
+    """Convert lists to tuples, also inside dictionaries: TOML has arrays where multiconv has tuples."""
     if isinstance(value, dict):
         return {key: _tuples(v) for key, v in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
