@@ -16,6 +16,7 @@ from conftest import FIVE
 from rich.console import Console
 
 import multiconv as mc
+from multiconv.core.errors import UsageError
 from multiconv.survey import properties as measured
 from multiconv.survey.properties import (
     CASES,
@@ -211,3 +212,10 @@ def test_json_has_its_schema():
     document = properties(["numpy"], dtypes=["float64"], wanted=["overflow"]).asdict()
     assert document["schema"] == 1
     assert document["backends"][0]["properties"] == {"float64": {"overflow": "-inf, inf"}}
+
+
+def test_a_property_that_there_is_not_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(
+        UsageError, match=r"no property 'repeats' \(did you mean 'repeated'\?\): they are repeated, in a"
+    ):
+        measured.properties(["numpy"], wanted=["repeats"])

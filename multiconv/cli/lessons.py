@@ -14,7 +14,7 @@ from multiconv.core.targets import plain_name
 
 @click.group(short_help="List, run and export the lessons.")
 def lesson() -> None:
-    """The lessons: every example of d2l's chapter on convolution, in five frameworks."""
+    """Run the lessons: every example of d2l's chapter on convolution, in five frameworks."""
 
 
 _lesson_backends = click.option("--backend", "names", metavar="BACKEND", multiple=True, help="Repeatable; default all.")
@@ -110,7 +110,7 @@ def describe_kernel(text: str, json_file: str | None) -> None:
     console = open_console(err=json_file == "-")
     console.print(described.sentence, soft_wrap=True, markup=False)
     console.print(table)
-    write_json(json_file, report.as_json(described.asdict()))
+    write_json(json_file, report.as_json({"schema": 1, **described.asdict()}))
 
 
 def _lesson(name: str) -> Any:

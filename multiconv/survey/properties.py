@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multiconv import oracle, registry
-from multiconv.core.errors import BackendError, BackendUnavailable
+from multiconv.core.errors import BackendError, BackendUnavailable, UsageError, suggestion
 from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host, Progress, Shape, no_progress
 from multiconv.survey.own_calls import native_worker
@@ -151,6 +151,8 @@ def properties(
     ------
     BackendUnavailable
         If a named backend is not available.
+    UsageError
+        If there is no property of a wanted name.
 
     Examples
     --------
@@ -158,6 +160,10 @@ def properties(
     >>> found.backends[0].properties
     {'float32': {'small results': 'kept'}}
     """
+    for name in wanted:
+        if name not in PROPERTIES:
+            known = ", ".join(PROPERTIES)
+            raise UsageError(f"there is no property {name!r}{suggestion(name, PROPERTIES)}: they are {known}")
     measured, missing = [], []
     for name in list(dict.fromkeys(names)) or registry.names():
         try:
