@@ -1,1 +1,1 @@
-"""The check: many problems for many backends, and what came of each."""
+"""The check: run many problems on many backends, and report the results."""

@@ -22,50 +22,50 @@ from multiconv.testing.strategies import DTYPES, draw_problems, given_values, id
 
 EXAMPLES = 200
 CANDIDATE_EXAMPLES = 400
-"""More than a backend is asked, as a candidate has one direction."""
+"""More than for a backend, as a candidate has only one direction."""
 LAYER_PRODUCTS = {"float32": 2_000_000}
 OTHER_LAYER_PRODUCTS = 500_000
 POOL_SHAPES = 32
-"""How many shapes are drawn for a backend that compiles each."""
+"""Number of shapes drawn for a backend that compiles each shape."""
 
 
 class Case(Protocol):
-    """What is asked of each backend: a `Problem`, or one of the book's examples."""
+    """A test case to run on each backend: a `Problem`, or one of the book's examples."""
 
     @property
     def integers(self) -> bool:
-        """Whether the answers must agree to the bit."""
+        """Return whether the answers must be exact."""
 
     def describe(self) -> dict[str, Any]:
-        """For JSON."""
+        """Describe the case for JSON."""
 
     @property
     def dtype(self) -> str:
-        """The dtype of its arrays."""
+        """Return the dtype of its arrays."""
 
     def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
-        """Each direction, or each of these, and the answer or the exception that came instead."""
+        """Yield each direction, or each of those named, with the answer or the exception raised instead."""
 
     def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
-        """What each direction should come to, and what an algorithm may err by."""
+        """Return the expected result of each direction, with the error that the algorithm may make."""
 
 
 @dataclass(frozen=True)
 class BookExample:
-    """One of d2l's worked examples, as the book has it."""
+    """One of d2l's worked examples, as in the book."""
 
     example: d2l.Example
     integers: bool = True
     dtype: str = "float32"
 
     def describe(self) -> dict[str, Any]:
-        """For JSON."""
+        """Describe the example for JSON."""
         X, K = self.example.arrays
         options = dict(self.example.options)
         return {"source": f"d2l {self.example.name}", "X": list(X.shape), "K": list(K.shape), **options}
 
     def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
-        """The answer of the method that the example is about, or the exception that came instead."""
+        """Yield the answer of the example's method, or the exception raised instead."""
         if directions and self.example.operation not in directions:
             return
         try:
@@ -75,7 +75,7 @@ class BookExample:
             yield self.example.operation, error
 
     def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
-        """What the book prints: numbers, which must be exact, or a shape."""
+        """Return the result printed in the book: numbers, which must be exact, or a shape."""
         if self.example.expected is None:
             right, allowed = np.zeros(self.example.expected_shape), np.inf
         else:
@@ -85,7 +85,7 @@ class BookExample:
 
 @dataclass(frozen=True)
 class Draws:
-    """What `check` was asked to draw; its parameters have these names."""
+    """The parameters of `check` that determine the cases, under the same names."""
 
     examples: int = EXAMPLES
     candidate_examples: int = CANDIDATE_EXAMPLES
@@ -97,7 +97,7 @@ class Draws:
 
 
 class Audience(Enum):
-    """Who is asked the same problems."""
+    """The groups of backends that run the same problems."""
 
     EAGER = "backends that compile nothing: each problem has a shape of its own"
     COMPILING = "backends that compile each shape: problems of a few shapes"
@@ -106,13 +106,14 @@ class Audience(Enum):
 
 @dataclass(frozen=True)
 class Turn:
-    """A case whose turn will come, made only then, as some are large.
+    """A case to run later, and created only then, as some cases are large.
 
     Attributes
     ----------
     make : callable
+        Creates the case.
     audience : frozenset of Audience
-        Whom to ask.
+        The groups of backends that run it.
     """
 
     make: Callable[[], Case]
@@ -120,7 +121,7 @@ class Turn:
 
 
 def turns_of(draws: Draws, audience: Collection[Audience]) -> list[Turn]:
-    """What to ask, in an order in which nobody waits long for a turn."""
+    """Return the cases to run, ordered so that no group of backends waits long."""
     books: list[Callable[[], Case]] = [lambda e=e: BookExample(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     books += [lambda e=e: _book_problem(e) for e in d2l.EXAMPLES]  # type: ignore[misc]
     books.append(lambda: identity(draws.dtypes[0]))
@@ -141,7 +142,7 @@ def _network_cases(draws: Draws) -> list[Callable[[], Case]]:
         lambda layer=layer, kind=kind: layer_problem(layer, dtype, kind, draws.seed, products)  # type: ignore[misc]
         for network in layers.networks()
         for number, layer in enumerate(layers.layers(network))
-        for kind in ("integers", "normal")[: 2 - number % 2]  # reals in every other layer: each costs as much again
+        for kind in ("integers", "normal")[: 2 - number % 2]  # reals only in every other layer, as they double the cost
     ]
 
 
@@ -163,7 +164,7 @@ def _drawn_cases(draws: Draws, who: Audience) -> list[Callable[[], Case]]:
 
 
 def _book_problem(example: d2l.Example) -> Problem:
-    """An example's arrays in every direction."""
+    """Return an example's arrays as a problem, which is run in every direction."""
     X, K = example.arrays
     x = X.reshape((1,) * (4 - X.ndim) + X.shape)
     w = K.reshape((1,) * (4 - K.ndim) + K.shape)

@@ -1,4 +1,4 @@
-"""The results of a check: a report on each backend, and each disagreement with the smallest problem that shows it."""
+"""The results of a check: a report on each backend, and its disagreements, each with the smallest problem found."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Disagreement:
     found_in : dict
         The problem in which it was first seen.
     times : int
-        In how many problems this direction is wrong.
+        Number of problems in which this direction is wrong.
     symptom : str
-        The kind of fault, as `multiconv.oracle.problem.Judgement.symptom` has it.
+        The kind of fault, as in `multiconv.oracle.problem.Judgement.symptom`.
     script : str or None
-        A Python script that shows it in the framework's own API.
+        A Python script that shows the fault in the framework's own API.
     """
 
     direction: str
@@ -41,28 +41,28 @@ class Disagreement:
 
 @dataclass
 class BackendReport:
-    """What the check says of a backend.
+    """The results of a check for one backend.
 
     Attributes
     ----------
     name, version, python, where : str
-        `python` is the version of the Python it runs in, `where` its path.
+        `python` is the version of the Python that it runs in, and `where` the path of that Python.
     problems : int
-        How many were put to it.
+        Number of problems that it ran.
     integer_problems, exact : int
-        How many of them are of integers, and in how many of those every answer agrees to the bit.
+        Number of integer problems, and number of those in which every answer is exact.
     worst_bound_ratio : float or None
-        The largest error in units of its bound, over the problems of reals; None if an answer is no number or has
-        another shape.
+        The largest error in units of its bound, over the problems with real values. None if an answer is not a number
+        or has the wrong shape.
     imprecise : int
-        In how many problems an answer is within its bound, but has lost precision that its dtype would have held.
+        Number of problems in which an answer is within its bound, but lost precision that its dtype could hold.
     overflowed : int
-        In how many problems a sum overflows on the way to a finite result, and the answer is what comes of that.
+        Number of problems in which a sum overflows on the way to a finite result, so that the answer is infinite or
+        NaN.
     pairs_covered : float
-        The share of the pairs of levels of `multiconv.testing.coverage` that its problems have, of those that can
-        occur.
+        The share of the possible pairs of levels of `multiconv.testing.coverage` that its problems cover.
     verdict : str
-        ``"agrees"``, ``"disagrees"``, ``"crashes"``, or ``"imprecise"`` if precision was lost and nothing is wrong.
+        ``"agrees"``, ``"disagrees"``, ``"crashes"``, or ``"imprecise"`` if precision was lost but nothing is wrong.
     disagreements : list of Disagreement
     """
 
@@ -83,15 +83,16 @@ class BackendReport:
 
 @dataclass
 class Report:
-    """What a check found.
+    """The results of a check.
 
     Attributes
     ----------
     backends : list of BackendReport
     missing : list of dict
-        The backends that were not available: name, reason and the command that gets it.
+        The backends that are not available: the name, the reason and the command that installs the backend.
     examples, seed : int
-        How many problems were drawn for each backend, or each candidate if there are only candidates, and from what.
+        Number of problems drawn for each backend, or for each candidate if there are only candidates; and the random
+        seed.
     dtypes : list of str
     seconds : float
     """
@@ -105,9 +106,9 @@ class Report:
 
     @property
     def agrees(self) -> bool:
-        """Whether every backend agrees with the oracle everywhere."""
+        """Return whether every backend agrees with the oracle everywhere."""
         return all(b.verdict == "agrees" for b in self.backends)
 
     def asdict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as a dictionary for JSON."""
         return {"schema": 1, "multiconv": version("multiconv"), "agrees": self.agrees, **asdict(self)}

@@ -1,7 +1,7 @@
-"""The check: run the cases on every backend, and report what each makes of them.
+"""The check: run the cases on every backend, and report the results.
 
-Every backend runs in a worker, so that none shares a process with another and none can end the run. The problems and
-what they should come to are worked out once, here, while the workers compute.
+Every backend runs in worker processes of its own, so that no two backends share a process and none can end the run. The
+problems and their expected results are computed once, in this process, while the workers compute.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from multiconv.workers.process import PATIENT_THREADS
 from multiconv.workers.remote import RemoteBackend
 
 AHEAD = 64
-"""How many cases wait for a worker at most."""
-WORKERS = {"jax": 2}  # it compiles each shape, and the others would wait for one
+"""Maximum number of cases that wait for a worker."""
+WORKERS = {"jax": 2}  # it compiles each shape, and the other backends would wait for a single worker
 CRASHES = 5
-"""How many crashes end the run of a backend."""
+"""Number of crashes that ends the run of a backend."""
 SHRUNK_DIRECTIONS = 3
 SHRINK_SECONDS = 20.0
 
@@ -58,31 +58,31 @@ def check(
     timeout: float = 60.0,
     progress: Progress = no_progress,
 ) -> Report:
-    """Put the book's examples, the networks' layers and drawn problems to backends, and judge every answer.
+    """Run the book's examples, the networks' layers and drawn problems on backends, and judge every answer.
 
     Parameters
     ----------
     names : sequence of str
-        As `multiconv.backend` takes them; by default all that are installed, or none if there are candidates.
+        Backends, as `multiconv.backend` takes them. By default all installed backends, or none if there are candidates.
     candidates : sequence of str
-        Functions as ``"package.module:function"``, as `multiconv.testing.candidate.Candidate` takes them, of which only
-        the forward direction is asked.
+        Functions named ``"package.module:function"``, as in `multiconv.testing.candidate.Candidate`. Only their forward
+        direction is run.
     examples : int, optional
-        How many problems to draw: by default `EXAMPLES` for a backend and `CANDIDATE_EXAMPLES` for a candidate.
+        Number of problems to draw. The default is `EXAMPLES` for a backend and `CANDIDATE_EXAMPLES` for a candidate.
     seed : int
     dtypes : sequence of str
-        What to draw problems in. The networks' layers are checked in the first. A backend is asked only about those
-        that it has.
+        Dtypes of the drawn problems. The networks' layers are checked in the first one. A backend runs only the
+        problems in dtypes that it supports.
     values : sequence of str, optional
-        The kinds of values to draw, as in `multiconv.oracle.values.seeded`. By default all, or, where `algorithm` is
-        not direct, those in which sums are finite.
+        The kinds of values to draw, as in `multiconv.oracle.values.seeded`. By default all kinds; if `algorithm` is not
+        direct, the kinds with finite sums.
     networks : bool
-        Whether to ask the networks' layers too. Candidates get them on smaller images, as they may be slow.
+        Whether to run the networks' layers too. Candidates run them on smaller images, as they may be slow.
     algorithm : str
-        How candidates compute: ``"direct"``, ``"fft"`` or ``"winograd"``, as
-        `multiconv.oracle.problem.Problem.expectations` has it. Backends are judged as direct.
+        The algorithm of the candidates: ``"direct"``, ``"fft"`` or ``"winograd"``, as in
+        `multiconv.oracle.problem.Problem.expectations`. Backends are judged as direct.
     timeout : float
-        Seconds that an answer may take.
+        Time limit for an answer, in seconds.
     progress : callable, optional
 
     Returns
@@ -92,9 +92,9 @@ def check(
     Raises
     ------
     BackendUnavailable
-        If a backend or a candidate that was named is not available.
+        If a named backend or candidate is not available.
     UnsupportedError
-        If one that was named computes in none of the dtypes.
+        If a named backend or candidate supports none of the dtypes.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def check(
     report = Report([], missing, drawn, seed, list(dtypes))
     try:
         runs = [_Run(name, workers, draws, progress) for name, workers in started]
-        with threadpool_limits(1):  # the oracle's, as the workers want the cores more
+        with threadpool_limits(1):  # for the oracle: the workers need the cores more
             _run_all(runs, turns_of(draws, {run.audience for run in runs}))
         report.backends = [run.report for run in runs]
     finally:
@@ -136,7 +136,7 @@ def check(
 def _start(
     names: list[str], timeout: float, progress: Progress
 ) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
-    """The workers of each backend, and what is to be said of those that are not available."""
+    """Start the workers of each backend, and return them with reports on the backends that are not available."""
 
     def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
         progress(name, 0, 0, "starting")
@@ -160,7 +160,7 @@ def _start(
 def _with_a_dtype(
     started: list[tuple[str, list[RemoteBackend]]], dtypes: Sequence[str]
 ) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
-    """Those that compute in one of these dtypes at least, and what is to be said of the others, which are closed."""
+    """Return the backends that support at least one of the dtypes. Close the others, and return reports on them."""
     able = [(name, workers) for name, workers in started if set(dtypes) & set(workers[0].dtypes)]
     others = [(name, workers) for name, workers in started if (name, workers) not in able]
     _close(others)
@@ -176,23 +176,23 @@ def _with_a_dtype(
 
 def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:
     closing = [worker for _, workers in started for worker in workers]
-    with ThreadPoolExecutor(len(closing) or 1) as pool:  # each has its framework to take down
+    with ThreadPoolExecutor(len(closing) or 1) as pool:  # each takes time to shut down its framework
         list(pool.map(RemoteBackend.close, closing))
 
 
 Asked = tuple[int, Case, dict[str, Expected]]
-"""The number of a case, the case, and what it should come to."""
+"""The number of a case, the case, and its expected results."""
 
 
 def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
-    """Hand each case to every backend that it is for, some ahead of the slowest."""
+    """Send each case to every backend that it is for, a limited number of cases ahead of the slowest."""
     queues: dict[tuple[_Run, int], Queue[Asked | None]]
     queues = {(run, worker): Queue(AHEAD) for run in runs for worker in range(len(run.workers))}
     abandoned = Event()
 
     def consume(run: _Run, worker: int, queue: Queue[Asked | None]) -> None:
         failure: Exception | None = None
-        while (item := queue.get()) is not None:  # to the end whatever happens, or whoever fills it would wait for ever
+        while (item := queue.get()) is not None:  # always drain the queue, or its producer would block for ever
             if failure is None and not abandoned.is_set():
                 try:
                     run.put(*item, worker)
@@ -229,13 +229,13 @@ def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
 
 
 def _hash(case: Case) -> int:
-    """The same for cases for which a framework compiles the same."""
+    """Return a hash that is equal for cases for which a framework compiles the same code."""
     described = case.describe()
     return zlib.crc32(repr([described[key] for key in sorted(described) if key not in ("source", "values")]).encode())
 
 
 class _Run:
-    """One backend's way through the problems, in one worker or more."""
+    """One backend's run through the problems, in one or more workers."""
 
     def __init__(self, name: str, workers: Sequence[RemoteBackend], draws: Draws, progress: Progress) -> None:
         self.workers, self.draws, self.progress = workers, draws, progress
@@ -256,7 +256,7 @@ class _Run:
         self.lock = Lock()
 
     def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
-        """Put a case to the backend and judge its answers."""
+        """Run a case on the backend and judge its answers."""
         judgements: list[tuple[str, Answered]] = []
         if self.crashes < CRASHES and case.dtype in self.workers[worker].dtypes:
             judgements = list(self._judged(case, expected, worker))
@@ -296,7 +296,7 @@ class _Run:
             report.worst_bound_ratio = worst if np.isfinite(worst) else None
 
     def conclude(self) -> None:
-        """Say what is wrong, with the smallest problem that shows it."""
+        """Complete the report with the verdict, and with the smallest problem that shows each disagreement."""
         self.report.pairs_covered = self.coverage.share
         if self.first:
             symptoms = {judgement.symptom for _, _, (_, judgement) in self.first.values()}

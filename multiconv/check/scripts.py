@@ -1,7 +1,8 @@
-"""A disagreement as a script for those who maintain the framework: its own API, the definition, and no multiconv.
+"""A disagreement as a script for the framework's maintainers, in the framework's own API and without multiconv.
 
-The text lies in templates: ``data/script.py.jinja`` is what all scripts have in common, ``data/script_terms.jinja`` the
-definitions, and one template a framework says in its API what its backend does. Here is what they are filled with.
+The text of a script comes from templates. ``data/script.py.jinja`` has the parts common to all scripts, and
+``data/script_terms.jinja`` has the definitions. One template per framework writes the backend's calls in the
+framework's API. This module computes the values that fill the templates.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ FEW_VALUES = 300
 FEW_TERMS = 100_000
 SAMPLES = 7
 WIDTH = 120
-ROOM = len("dx, dw, dbias = ")  # for what stands before a call
+ROOM = len("dx, dw, dbias = ")  # for the text before a call
 
 
 def script(backend: str, problem: Problem, direction: str, judgement: Judgement) -> str:
-    """A Python script that puts a problem to a framework, in its own API, and compares the answer with the definition.
+    """Return a Python script that runs a problem in a framework's own API and compares the answer with the definition.
 
-    It needs NumPy and the framework, and multiconv only where the backend is NumPy's or a third party's, the batch is
-    empty, which no framework is asked about, or the dtype is bfloat16, which NumPy has not. It exits with 1 if the
-    answer is wrong and with 0 if it is right.
+    The script needs NumPy and the framework. It needs multiconv only if the backend is NumPy's or a third party's, if
+    the batch is empty (frameworks are not called with one), or if the dtype is bfloat16 (NumPy lacks it). It exits with
+    1 if the answer is wrong and with 0 if it is correct.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
     direction : str
         One of `multiconv.oracle.problem.DIRECTIONS`.
     judgement : Judgement
-        What is wrong with the backend's answer, and where.
+        The judgement on the backend's answer, with the fault and its index.
 
     Returns
     -------
@@ -114,7 +115,7 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
 
 
 def _imported(target: Target) -> dict[str, Any]:
-    """The candidate's module, the folder to import it from where it is a file, and the function in it."""
+    """Return the candidate's module, the folder to import it from if it is a file, and the function in it."""
     module, _, function = target.function.rpartition(":")
     path = Path(module)
     if path.suffix == ".py":
@@ -123,7 +124,11 @@ def _imported(target: Target) -> dict[str, Any]:
 
 
 def _template(target: Target, problem: Problem) -> str:
-    """Whose template: NumPy has no bfloat16 to give to a framework, and no framework is asked about an empty batch."""
+    """Return the name of the template: ``"candidate"``, the framework's or ``"multiconv"``.
+
+    The multiconv template serves bfloat16 (NumPy lacks it), empty batches (frameworks are not called with one) and
+    backends without their own template.
+    """
     name = target.backend
     if target.function:
         return "candidate"
@@ -149,7 +154,7 @@ def _templates() -> Environment:
 
 
 def quoted(word: str) -> str:
-    """The word as a string literal.
+    """Write a word as a string literal.
 
     Examples
     --------
@@ -160,7 +165,7 @@ def quoted(word: str) -> str:
 
 
 def join(*items: object) -> str:
-    """The items with commas between them.
+    """Join items with commas.
 
     Examples
     --------
@@ -171,7 +176,7 @@ def join(*items: object) -> str:
 
 
 def each(pattern: str, items: Iterable[object]) -> list[str]:
-    """Each item put into the pattern.
+    """Put each item into the pattern.
 
     Examples
     --------
@@ -182,7 +187,7 @@ def each(pattern: str, items: Iterable[object]) -> list[str]:
 
 
 def call(function: str, *positional: object, indent: int = 4, **keywords: object) -> str:
-    """A call as Python has it, without the arguments that are None, over several lines if it is long.
+    """Write a call as Python text, without the arguments that are None, over several lines if it is long.
 
     Examples
     --------
@@ -206,7 +211,7 @@ def call(function: str, *positional: object, indent: int = 4, **keywords: object
 
 
 def linear(*terms: tuple[int, str], constant: int = 0) -> str:
-    """A sum of multiples and a constant, as one writes it.
+    """Write a sum of multiples and a constant as Python text.
 
     Examples
     --------
@@ -224,11 +229,11 @@ def linear(*terms: tuple[int, str], constant: int = 0) -> str:
     return text.removeprefix(" + ")
 
 
-# ---- What the script says, and its arrays
+# ---- The texts of the script, and its arrays
 
 
 def _in_docstring(fault: str | None) -> str | None:
-    """The first line of a fault, so that it can stand between triple quotes."""
+    """Return the first line of a fault, escaped for use between triple quotes."""
     if not fault:
         return None
     line = "".join(c if c.isprintable() else "?" for c in fault.splitlines()[0])
@@ -249,7 +254,7 @@ def _headings(name: str, framework: str, direction: str, g: Geometry, dtype: str
 
 
 def _numbers(problem: Problem, direction: str, g: Geometry) -> dict[str, Any]:
-    """The arrays that the direction needs, and which of them are what its function takes."""
+    """Return the arrays that the direction needs, and the names of those that its function takes."""
     primals = ["dy", "w", "x_bias"] if direction == "conv_transpose" else ["x", "w", "bias"]
     if problem.bias is None:
         primals.pop()
@@ -265,7 +270,7 @@ def _numbers(problem: Problem, direction: str, g: Geometry) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Source:
-    """An array as a script makes it, with a checksum where it is drawn anew."""
+    """The code that creates an array in a script, with a checksum if the array is drawn again."""
 
     name: str
     source: str
@@ -280,7 +285,7 @@ def _array(name: str, array: Host, seed: int | None) -> Source:
 
 
 def _drawn(name: str, array: Host, seed: int) -> str | None:
-    """The array by the code of `multiconv.oracle.values.seeded`, if that is where it is from."""
+    """Return code that draws the array as `multiconv.oracle.values.seeded` does, or None if that did not draw it."""
     dtype, shape, which = array.dtype.name, array.shape, SEEDED_AS.index(name)
     kinds = (v for v in (*VALUES, "largest") if np.array_equal(array, seeded(shape, dtype, v, seed, which)))
     kind = next(kinds, None)
@@ -308,7 +313,7 @@ def _drawn(name: str, array: Host, seed: int) -> str | None:
 
 
 def _literal(name: str, array: Host) -> str:
-    """The array as Python text from which the same bits are read again."""
+    """Return the array as Python text that reproduces the same bits."""
     end = f'], "{array.dtype.name}")' + ("" if array.ndim == 1 and array.size else f".reshape({join(*array.shape)})")
     values = join(*_texts(array))
     line = f"{name} = np.array([{values}{end}"
@@ -319,7 +324,7 @@ def _literal(name: str, array: Host) -> str:
 
 
 def _texts(array: Host) -> list[str]:
-    """The shortest text of each value, or its float64's where the shortest is read as another one."""
+    """Return the shortest text of each value, or the text of its float64 if the shortest does not keep the bits."""
     texts = [_number(value, str(value)) for value in array.flat]
     if np.array([float(text.replace("np.", "")) for text in texts]).astype(array.dtype).tobytes() == array.tobytes():
         return texts
@@ -327,17 +332,17 @@ def _texts(array: Host) -> list[str]:
 
 
 def _number(value: Any, text: str) -> str:
-    """A whole number as one, but for a negative zero, which integers have not."""
+    """Write a whole number as an integer, except for negative zero, which integers lack."""
     if not np.isfinite(value):
         return text.replace("nan", "np.nan").replace("inf", "np.inf")
     return str(int(value)) if float(value).is_integer() and abs(value) <= 2**24 and text != "-0.0" else text
 
 
-# ---- What is right, and where it is looked at
+# ---- The correct result, and the elements to check
 
 
 def _checked(problem: Problem, direction: str, g: Geometry, worst: Shape | None) -> dict[str, Any]:
-    """The shape of the result, the numbers in its bound, and the elements to look at, None for all."""
+    """Return the shape of the result, the numbers in its bound, and the indices to check; None means all."""
     biased = problem.bias is not None and direction not in GRADIENTS
     n = oracle.contraction(direction, g, bias=biased)
     shapes = {"input gradient": g.x_shape, "kernel gradient": g.w_shape, "bias gradient": (g.out_channels,)}
@@ -355,21 +360,21 @@ def _checked(problem: Problem, direction: str, g: Geometry, worst: Shape | None)
 
 
 def _indices(problem: Problem, shape: Shape, n: int, worst: Shape | None) -> list[Shape] | None:
-    """Where to look; None for everywhere."""
+    """Return the indices to check; None means all."""
     if problem.values in EXTREME and worst is not None:  # elsewhere sums may overflow in one order and not in another
         return [worst]
     return None if prod(shape) * n <= FEW_TERMS else _sample(shape, worst)
 
 
 def _sample(shape: Shape, worst: Shape | None) -> list[Shape]:
-    """An index and a few others, spread over the shape."""
+    """Return the worst index and a few others, spread over the shape."""
     spread = [prod(shape) * sample // SAMPLES for sample in range(SAMPLES)]
     indices = [tuple(int(i) for i in np.unravel_index(flat, shape)) for flat in spread]
     return list(dict.fromkeys([*([] if worst is None else [worst]), *indices]))
 
 
 def _expressions(direction: str, g: Geometry) -> dict[str, Any]:
-    """The parts of the definition: the names of the indices, and what is written in terms of them."""
+    """Return the parts of the definition: the names of the indices, and the expressions that use them."""
     i, j, p, rest = (_names(letter, g.ndim) for letter in ("i", "j", "p", "rest"))
     c_in, c_out = g.in_channels // g.groups, g.out_channels // g.groups
     axes = range(g.ndim)
@@ -413,7 +418,7 @@ def _names(letter: str, ndim: int) -> list[str]:
 
 
 def _options(framework: str, direction: str, problem: Problem, g: Geometry) -> dict[str, Any]:
-    """The options of the framework's own call, None where they are its defaults, and what must stand around it."""
+    """Return the options of the framework's own call (None for its defaults), and the values for the code around it."""
     own, to_own, from_own = _in_own_layout(framework, direction, g)
     own, widths, cut = _with_own_padding(framework, direction, problem, own)
     ndim, spatial = g.ndim, tuple(range(2, 2 + g.ndim))
@@ -444,7 +449,7 @@ def _options(framework: str, direction: str, problem: Problem, g: Geometry) -> d
 def _in_own_layout(
     framework: str, direction: str, g: Geometry
 ) -> tuple[Geometry, tuple[int, ...] | None, tuple[int, ...] | None]:
-    """The geometry in the layout that the framework takes, and how to permute the axes there and back."""
+    """Return the geometry in the layout that the framework takes, and the permutations of the axes there and back."""
     takes_either = framework == "multiconv" or (framework == "jax" and direction != "layer")
     channels_last = g.channels_last if takes_either else framework in ("jax", "tensorflow")
     if channels_last == g.channels_last:
@@ -457,7 +462,10 @@ def _in_own_layout(
 def _with_own_padding(
     framework: str, direction: str, problem: Problem, g: Geometry
 ) -> tuple[Geometry, Pads | None, str | None]:
-    """The geometry with the padding that the framework takes, what to pad with before, and what to cut out after."""
+    """Return the geometry with the framework's padding, the widths to pad before, and the slices to cut after.
+
+    Where the framework does not support the padding, the script itself pads or cuts.
+    """
     if not _any(g.pads) or _pads_natively(framework, direction, problem, g):
         return g, None, None
     if direction == "conv_transpose":
@@ -468,7 +476,7 @@ def _with_own_padding(
 
 
 def _pads_natively(framework: str, direction: str, problem: Problem, g: Geometry) -> bool:
-    """Whether the framework's backend leaves this padding to the framework's own call or layer."""
+    """Return whether the framework's backend leaves this padding to the framework's own call or layer."""
     if framework in ("jax", "multiconv", "candidate"):
         return True
     if framework == "tensorflow":
@@ -479,7 +487,7 @@ def _pads_natively(framework: str, direction: str, problem: Problem, g: Geometry
 
 
 def _adjoint_pads(g: Geometry) -> Pads:
-    """The padding with which the adjoint is a cross-correlation of what the stride stretches."""
+    """Return the padding with which the adjoint is a cross-correlation of its input, spread out by the stride."""
     return tuple(
         (e - 1 - before, n + before - (o - 1) * s - 1)
         for e, (before, _), n, o, s in zip(g.extent, g.pads, g.size, g.out, g.stride)
@@ -487,14 +495,14 @@ def _adjoint_pads(g: Geometry) -> Pads:
 
 
 def _same(problem: Problem) -> str | None:
-    """JAX's word for a padding that depends on the size of the input."""
+    """Return JAX's word for a padding that depends on the size of the input, or None for other paddings."""
     if problem.spec.fixed_pads(problem.geometry.kernel) is not None:
         return None
     return "SAME_LOWER" if problem.spec.padding == "same_lower" else "SAME"
 
 
 def _keywords(problem: Problem, direction: str) -> dict[str, str]:
-    """The options of a backend's method that are not its defaults."""
+    """Return the options of a backend's method that differ from its defaults."""
     defaults = ConvSpec()
     given = {
         name: quoted(value) if isinstance(value, str) else repr(value)

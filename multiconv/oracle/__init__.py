@@ -1,6 +1,6 @@
-"""The definition of a convolution in the widest format there is, and what is judged by it.
+"""The oracle: convolution by its definition in the widest available format, and judgements based on it.
 
-It is independent of every framework, and of multiconv's own algorithms. The definition itself can be called here:
+It is independent of every framework and of multiconv's own algorithms. You can call the definition directly:
 
 >>> import numpy as np
 >>> from multiconv import ConvSpec, oracle

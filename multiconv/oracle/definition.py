@@ -1,13 +1,17 @@
-"""What is right: convolution and its gradients from the definition, by index arithmetic.
+"""The reference results: convolution and its gradients by their definition, with index arithmetic.
 
-Independent of every framework and of ``backends/numpy.py``: each result is a gather, by indices written down from the
-definition, and a sum of products in a wider format. Float16, bfloat16 and float32 are summed in float64, float64 in
-``numpy.longdouble``, which some platforms have no wider than float64; the error that this still has is part of what
-`multiconv.core.bounds` allows. Integers are exact always: summed in int64 where that provably holds every sum, and else
-as Python's own (an array of dtype object). `multiconv.oracle.exact` has what is exact for every format, only more
-slowly.
+This module is independent of every framework and of ``backends/numpy.py``. Each result is a gather, with indices taken
+from the definition, followed by a sum of products in a wider format:
 
-All arrays are channels first; the layout of a `Geometry` is not looked at.
+- Float16, bfloat16 and float32 are summed in float64.
+- Float64 is summed in ``numpy.longdouble``, which is no wider than float64 on some platforms.
+- Integers are always exact. They are summed in int64 if int64 provably holds every sum, and otherwise as Python
+  integers (an array of dtype object).
+
+The bounds of `multiconv.core.bounds` include the rounding error of these sums. `multiconv.oracle.exact` is exact for
+every format, but slower.
+
+All arrays are channels first; the layout of a `Geometry` is ignored.
 """
 
 from __future__ import annotations
@@ -28,9 +32,10 @@ LARGEST_INT64 = 2**63 - 1
 
 
 def widen(array: npt.NDArray[Any]) -> Wide:
-    """The array in a wider format: float16, bfloat16 and float32 as float64, float64 as longdouble, integers as int64.
+    """Convert an array to a wider format.
 
-    Integers whose magnitude passes int64 become Python's own, in an array of dtype object.
+    Float16, bfloat16 and float32 become float64, float64 becomes longdouble, and integers become int64. Integers too
+    large for int64 become Python integers, in an array of dtype object.
 
     Examples
     --------
@@ -45,7 +50,9 @@ def widen(array: npt.NDArray[Any]) -> Wide:
 
 
 def cross_correlate(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
-    """``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``.
+    """Compute the cross-correlation.
+
+    ``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``.
 
     Parameters
     ----------
@@ -57,7 +64,7 @@ def cross_correlate(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
     Returns
     -------
     array, shape (N, C_out, \\*out)
-        Of the dtype of `x`; integers of any dtype as int64, or as Python's own where a sum might pass int64.
+        Has the dtype of `x`. Integers of any dtype become int64, or Python integers if a sum might exceed int64.
 
     Examples
     --------
@@ -70,9 +77,11 @@ def cross_correlate(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
 
 
 def convolve(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
-    """``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + (k - 1 - j) * dilation - before] * w[o, c, j]``.
+    """Compute the convolution.
 
-    The kernel is not flipped: its indices run the other way, as the definition of convolution has it.
+    ``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + (k - 1 - j) * dilation - before] * w[o, c, j]``.
+
+    The kernel array is not flipped. Instead its indices run backwards, as in the definition of convolution.
 
     Examples
     --------
@@ -85,7 +94,9 @@ def convolve(x: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
 
 
 def input_gradient(dy: Wide, w: Wide, g: Geometry) -> Wide:
-    """``dx[n, c, p] = sum over o, j of dy[n, o, i] * w[o, c, j]``, where ``i * stride + j * dilation - before = p``.
+    """Compute the input gradient.
+
+    ``dx[n, c, p] = sum over o, j of dy[n, o, i] * w[o, c, j]``, where ``i * stride + j * dilation - before = p``.
 
     Examples
     --------
@@ -96,14 +107,16 @@ def input_gradient(dy: Wide, w: Wide, g: Geometry) -> Wide:
     """
     windows = _windows(dy, g, _seeing)
     channels = g.in_channels // g.groups
-    # (C_out, C_in / groups, *kernel) as (groups, C_in / groups, C_out / groups * kernel)
+    # from (C_out, C_in / groups, *kernel) to (groups, C_in / groups, C_out / groups * kernel)
     kernel = w.reshape(g.groups, -1, channels, prod(g.kernel)).swapaxes(1, 2).reshape(g.groups, channels, -1)
     kernel, windows = _holding(kernel.shape[-1], kernel, windows)
     return np.asarray(np.matmul(kernel, windows)).reshape(g.batch, g.in_channels, *g.size)
 
 
 def conv_transpose(y: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
-    """The adjoint of `cross_correlate` with a bias for each of its C_in output channels.
+    """Compute the transposed convolution: the adjoint of `cross_correlate`, plus a bias.
+
+    The bias has one value for each of the C_in output channels.
 
     Examples
     --------
@@ -116,7 +129,9 @@ def conv_transpose(y: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
 
 
 def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
-    """``dw[o, c, j] = sum over n, i of dy[n, o, i] * x[n, c, i * stride + j * dilation - before]``.
+    """Compute the kernel gradient.
+
+    ``dw[o, c, j] = sum over n, i of dy[n, o, i] * x[n, c, i * stride + j * dilation - before]``.
 
     Examples
     --------
@@ -132,7 +147,9 @@ def kernel_gradient(x: Wide, dy: Wide, g: Geometry) -> Wide:
 
 
 def bias_gradient(dy: Wide) -> Wide:
-    """``dbias[o] = sum over n, i of dy[n, o, i]``.
+    """Compute the bias gradient.
+
+    ``dbias[o] = sum over n, i of dy[n, o, i]``.
 
     Examples
     --------
@@ -144,26 +161,26 @@ def bias_gradient(dy: Wide) -> Wide:
 
 
 def _seen(g: Geometry, axis: int) -> Index:
-    """The pixel that tap j of output i sees, as [j, i]; out of range where it sees padding."""
+    """Return, as [j, i], the pixel that tap j of output i sees; out of range where it sees padding."""
     j, i = np.arange(g.kernel[axis])[:, None], np.arange(g.out[axis])
     return i * g.stride[axis] + j * g.dilation[axis] - g.pads[axis][0]
 
 
 def _seen_backwards(g: Geometry, axis: int) -> Index:
-    """The pixel that tap j of output i sees where the kernel runs backwards."""
+    """Return, as [j, i], the pixel that tap j of output i sees if the kernel runs backwards."""
     j, i = np.arange(g.kernel[axis])[:, None], np.arange(g.out[axis])
     return i * g.stride[axis] + (g.kernel[axis] - 1 - j) * g.dilation[axis] - g.pads[axis][0]
 
 
 def _seeing(g: Geometry, axis: int) -> Index:
-    """The output whose tap j sees pixel p, as [j, p]; -1 where there is none."""
+    """Return, as [j, p], the output whose tap j sees pixel p; out of range, such as -1, where there is none."""
     j, p = np.arange(g.kernel[axis])[:, None], np.arange(g.size[axis])
     from_first = p + g.pads[axis][0] - j * g.dilation[axis]
     return np.where(from_first % g.stride[axis] == 0, from_first // g.stride[axis], -1)
 
 
 def _windows(array: Wide, g: Geometry, index_of: Callable[[Geometry, int], Index]) -> Wide:
-    """Gather (N, C, \\*spatial) by an index [j, i] for each axis, as (N, groups, C / groups * kernel, positions)."""
+    """Gather (N, C, \\*spatial) by one index [j, i] per axis into (N, groups, C / groups * kernel, positions)."""
     positions = []
     for axis in range(g.ndim):
         index = index_of(g, axis)
@@ -184,7 +201,7 @@ def _weigh(windows: Wide, w: Wide, bias: Wide | None, g: Geometry) -> Wide:
 
 
 def _plus(sums: Wide, bias: Wide | None) -> Wide:
-    """With a bias for each channel."""
+    """Add a bias to each channel."""
     if bias is None:
         return sums
     if sums.dtype.kind == "i" and _largest(sums) + _largest(bias) > LARGEST_INT64:
@@ -193,7 +210,10 @@ def _plus(sums: Wide, bias: Wide | None) -> Wide:
 
 
 def _holding(terms: int, *factors: Wide) -> tuple[Wide, ...]:
-    """Integers as int64 where it holds any sum of so many of their products, else as Python's; others as they are."""
+    """Convert integer factors to a dtype that holds any sum of `terms` of their products.
+
+    The dtype is int64 if it suffices, and otherwise object (Python integers). Other factors are returned unchanged.
+    """
     if any(factor.dtype.kind not in "iu" for factor in factors):
         return factors
     largest = max(terms, 1) * prod(max(_largest(factor), 1) for factor in factors)
@@ -201,12 +221,12 @@ def _holding(terms: int, *factors: Wide) -> tuple[Wide, ...]:
 
 
 def _largest(integers: Wide) -> int:
-    """The largest magnitude, which the integers' own dtype need not hold."""
+    """Return the largest magnitude as a Python int, since the array's own dtype may not hold it."""
     return max(int(integers.max(initial=0)), -int(integers.min(initial=0)))
 
 
 def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:
-    """How many terms the sum behind one element of a result has at most.
+    """Return the largest number of terms in the sum behind one element of a result.
 
     Parameters
     ----------
@@ -215,7 +235,7 @@ def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:
         or ``"bias gradient"``.
     g : Geometry
     bias : bool
-        Whether a bias is added, one term more.
+        Whether a bias is added, which is one more term.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""Convolution and its gradients correctly rounded: the exact sum, rounded once.
+"""Correctly rounded convolution and gradients: the exact sum, rounded once.
 
-Every finite number of a floating-point format is an integer times a power of two. So each array is scaled to Python
-integers and one exponent, the sums are those of integers, and only the result is rounded. The sums are derived twice,
-by ways that share nothing:
+Every finite floating-point number is an integer times a power of two. So each array is scaled to Python integers with
+one common exponent, the integers are summed exactly, and only the result is rounded. Two independent methods compute
+the sums:
 
-- `by_definition` runs the index arithmetic of `multiconv.oracle` on Python integers;
-- `by_kronecker` uses no array arithmetic. An array is a polynomial in several variables, one for each axis, and a
-  convolution is a product of polynomials. Kronecker substitution [1]_ evaluates both at powers of two so far apart that
-  no coefficient of the product runs into the next: two large integers, multiplied once, whose digits are the sums.
-  Stride, padding, dilation and groups only say which coefficients go in, and which are read out.
+- `by_definition` runs the index arithmetic of `multiconv.oracle` on Python integers.
+- `by_kronecker` uses no array arithmetic. An array is a polynomial with one variable per axis, and a convolution is a
+  product of polynomials. Kronecker substitution [1]_ evaluates both polynomials at powers of two, far enough apart that
+  the coefficients of the product do not overlap. The two large integers are multiplied once, and the digits of their
+  product are the sums. Stride, padding, dilation and groups only select the coefficients to put in and to read out.
 
-All arrays are channels first; the layout of a `Geometry` is not looked at.
+All arrays are channels first; the layout of a `Geometry` is ignored.
 
 References
 ----------
@@ -37,7 +37,7 @@ from multiconv.core.types import Host, Shape
 from multiconv.oracle import definition
 
 Integers = npt.NDArray[np.object_]
-"""Of Python's own."""
+"""An array of Python integers."""
 Derivation = Callable[..., Integers]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -50,7 +50,7 @@ FACTORS = {
     "kernel gradient": ("x", "dy"),
     "bias gradient": ("dy",),
 }
-"""The arrays whose products each direction sums."""
+"""For each direction, the arrays whose products it sums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +68,19 @@ class Scaled:
 
 
 def scaled(array: Host, name: str = "the array") -> Scaled:
-    """The array's numbers as integers times one power of two, which is exact.
+    """Convert an array to integers times one power of two, exactly.
 
     Parameters
     ----------
     array : array
-        Of float16, bfloat16, float32, float64 or integers.
+        Its dtype is float16, bfloat16, float32, float64 or an integer dtype.
     name : str
-        What the error calls it.
+        Name of the array in error messages.
 
     Raises
     ------
     ConvError
-        If a number is NaN or infinite, or the dtype is another one.
+        If a number is NaN or infinite, or the dtype is not supported.
 
     Examples
     --------
@@ -107,20 +107,20 @@ def scaled(array: Host, name: str = "the array") -> Scaled:
 
 
 def round_to(exact: Scaled, dtype: npt.DTypeLike) -> Host:
-    """Exact numbers rounded once, to the nearest number of a dtype, ties to even.
+    """Round exact numbers once, to the nearest number of a dtype, ties to even.
 
     Parameters
     ----------
     exact : Scaled
     dtype : str or dtype
-        A floating-point format, in which what is too large becomes infinite and what is too small subnormal or zero; or
-        an integer dtype.
+        A floating-point format or an integer dtype. In a floating-point format, numbers that are too large become
+        infinite, and numbers that are too small become subnormal or zero.
 
     Returns
     -------
     array
-        Of this dtype; but of Python integers (dtype object) where an integer dtype does not hold all of them. Nothing
-        wraps or saturates; `fits` tells beforehand.
+        Has this dtype. If an integer dtype does not hold every number, the result has Python integers (dtype object)
+        instead. Nothing wraps or saturates. Use `fits` to check beforehand.
 
     References
     ----------
@@ -143,7 +143,7 @@ def round_to(exact: Scaled, dtype: npt.DTypeLike) -> Host:
     largest = (1 << precision) - 1 << int(info.maxexp) - precision
 
     def rounded(number: int) -> float:
-        """In float64, which holds every number of the format."""
+        """Return the rounded number as a float64, which holds every number of the format."""
         last_place = max(number.bit_length() + exact.exponent - precision, lowest)
         significand = _nearest(abs(number), exact.exponent, last_place)
         too_large = last_place > 0 and significand << last_place > largest
@@ -154,7 +154,7 @@ def round_to(exact: Scaled, dtype: npt.DTypeLike) -> Host:
 
 
 def fits(integers: Integers, dtype: npt.DTypeLike) -> bool:
-    """Whether an integer dtype holds them all.
+    """Return whether an integer dtype holds every number of an array.
 
     Examples
     --------
@@ -166,9 +166,9 @@ def fits(integers: Integers, dtype: npt.DTypeLike) -> bool:
 
 
 def by_definition(direction: str, x: Any, w: Any, bias: Any, dy: Any, g: Geometry) -> Integers:
-    """The sums of integer arrays by the index arithmetic of `multiconv.oracle`.
+    """Compute the sums of integer arrays by the index arithmetic of `multiconv.oracle`.
 
-    Parameters are those of `sums`, of Python integers (dtype object).
+    The parameters are those of `sums`, as arrays of Python integers (dtype object).
 
     Examples
     --------
@@ -191,9 +191,9 @@ def by_definition(direction: str, x: Any, w: Any, bias: Any, dy: Any, g: Geometr
 
 
 def by_kronecker(direction: str, x: Any, w: Any, bias: Any, dy: Any, g: Geometry) -> Integers:
-    """The sums of integer arrays as coefficients of products of polynomials.
+    """Compute the sums of integer arrays as coefficients of products of polynomials.
 
-    Parameters are those of `sums`, of Python integers (dtype object).
+    The parameters are those of `sums`, as arrays of Python integers (dtype object).
 
     Examples
     --------
@@ -224,7 +224,7 @@ def sums(
     g: Geometry,
     derivation: Derivation = by_definition,
 ) -> Scaled:
-    """The exact result, before any rounding.
+    """Compute the exact result, before any rounding.
 
     Parameters
     ----------
@@ -234,9 +234,9 @@ def sums(
     x : array, shape (N, C_in, \\*spatial)
     w : array, shape (C_out, C_in / groups, \\*kernel)
     bias : array or None
-        Of the result's channels: (C_out,), or (C_in,) for ``"conv_transpose"``. The gradients have none.
+        One value per channel of the result: (C_out,), or (C_in,) for ``"conv_transpose"``. The gradients ignore it.
     dy : array, shape (N, C_out, \\*out)
-        The cotangent, or what is transposed-convolved.
+        The cotangent, or the input of the transposed convolution.
     g : Geometry
     derivation : callable
         `by_definition` or `by_kronecker`.
@@ -248,11 +248,11 @@ def sums(
     Raises
     ------
     ConvError
-        If an array that has a part in it holds a NaN or an infinity, or has a dtype that is not known here.
+        If the direction is unknown, or if an array that it uses has a NaN, an infinity or an unsupported dtype.
 
     Notes
     -----
-    Only the arrays that the direction is about are looked at; the others may be None.
+    Only the arrays that the direction uses are read; the others may be None.
 
     Examples
     --------
@@ -282,14 +282,14 @@ def sums(
 def correctly_rounded(
     direction: str, x: Host | None, w: Host | None, bias: Host | None, dy: Host | None, g: Geometry
 ) -> Host:
-    """The result that no other of its dtype is closer to: the exact one, rounded once.
+    """Compute the exact result and round it once, to the nearest number of the arrays' dtype.
 
-    Parameters and errors are those of `sums`; all arrays have one dtype.
+    The parameters and errors are those of `sums`. All arrays must have the same dtype.
 
     Returns
     -------
     array
-        Of the arrays' dtype. Integers that it does not hold come as Python's own, as in `round_to`.
+        Has the arrays' dtype. If that does not hold every integer, it has Python integers, as in `round_to`.
 
     Examples
     --------
@@ -307,7 +307,10 @@ def correctly_rounded(
 
 
 def _weighted(x: Integers, w: Integers, g: Geometry) -> Integers:
-    """``x(z) w(z**dilation)``, read at each stride; one more variable pairs each channel with itself."""
+    """Compute the forward sums from ``x(z) w(z**dilation)``, read at each stride.
+
+    An extra variable pairs each channel with itself.
+    """
     w = _spread(w, g.dilation)
     wanted = [
         np.arange(out) * stride + extent - 1 - before
@@ -322,7 +325,10 @@ def _weighted(x: Integers, w: Integers, g: Geometry) -> Integers:
 
 
 def _input_gradient(dy: Integers, w: Integers, g: Geometry) -> Integers:
-    """``dy(z**stride) w(z**dilation)``, read without the padding; one more variable pairs the output channels."""
+    """Compute the input gradient from ``dy(z**stride) w(z**dilation)``, read without the padding.
+
+    An extra variable pairs each output channel with itself.
+    """
     dy, w = _spread(dy, g.stride), _spread(w, g.dilation)
     wanted = [np.arange(size) + before for size, (before, _) in zip(g.size, g.pads)]
     in_group, out_group = g.in_channels // g.groups, g.out_channels // g.groups
@@ -334,7 +340,10 @@ def _input_gradient(dy: Integers, w: Integers, g: Geometry) -> Integers:
 
 
 def _kernel_gradient(x: Integers, dy: Integers, g: Geometry) -> Integers:
-    """``x(z) dy(z**-stride)``, read at each dilation; one more variable pairs each image with itself."""
+    """Compute the kernel gradient from ``x(z) dy(z**-stride)``, read at each dilation.
+
+    An extra variable pairs each image with itself.
+    """
     reversed_dy = np.flip(_spread(dy, g.stride), tuple(range(2, dy.ndim))).swapaxes(0, 1)[:, ::-1]
     wanted = [
         np.arange(kernel) * dilation + (out - 1) * stride - before
@@ -349,7 +358,7 @@ def _kernel_gradient(x: Integers, dy: Integers, g: Geometry) -> Integers:
 
 
 def _sum_of_coefficients(dy: Integers) -> Integers:
-    """The middle coefficient of ``dy(z)`` times a polynomial of as many ones."""
+    """Compute the bias gradient: the middle coefficient of ``dy(z)`` times a polynomial with as many terms, all 1."""
     outputs = dy.swapaxes(0, 1).reshape(dy.shape[1], dy.size // dy.shape[1])
     count = outputs.shape[1]
     return _products(outputs, np.ones(count, object), [np.array([count - 1])])[:, 0]
@@ -360,7 +369,7 @@ def _groups(groups: int, channels: int) -> list[slice]:
 
 
 def _spread(array: Integers, steps: Shape) -> Integers:
-    """The polynomials of ``z**step`` instead of z, for each spatial axis."""
+    """Substitute ``z**step`` for z in the polynomials, along each spatial axis."""
     spatial = [(size - 1) * step + 1 for size, step in zip(array.shape[2:], steps)]
     wide = np.zeros((*array.shape[:2], *spatial), object)
     wide[(slice(None), slice(None), *(slice(None, None, step) for step in steps))] = array
@@ -368,16 +377,17 @@ def _spread(array: Integers, steps: Shape) -> Integers:
 
 
 def _products(each: Integers, other: Integers, wanted: Sequence[npt.NDArray[np.intp]]) -> Integers:
-    """Coefficients of the products of several polynomials, which the first axis counts, with one other.
+    """Return coefficients of the products of several polynomials with one other.
 
-    `wanted` has, for each variable, the powers to read; those that the product lacks have the coefficient 0.
+    The first axis of `each` counts the polynomials. For each variable, `wanted` lists the powers to read. Powers that
+    the product lacks have the coefficient 0.
     """
     result = np.zeros((len(each), *map(len, wanted)), object)
     if not each.size or not other.size:
         return result
     powers = tuple(a + b - 1 for a, b in zip(each.shape[1:], other.shape))
     largest = min(each[0].size, other.size) * _largest(each) * _largest(other)
-    width = largest.bit_length() // 8 + 1  # bytes of a digit, with room for the sign
+    width = largest.bit_length() // 8 + 1  # bytes per digit, with room for the sign
     in_product = [(power >= 0) & (power < end) for power, end in zip(wanted, powers)]
     read = np.ix_(*in_product)
     kept = np.ix_(*(power[inside] for power, inside in zip(wanted, in_product)))
@@ -389,7 +399,7 @@ def _products(each: Integers, other: Integers, wanted: Sequence[npt.NDArray[np.i
 
 
 def _pack(polynomial: Integers, powers: Shape, width: int) -> int:
-    """Its value where each variable is a power of ``256**width``, so that each coefficient has a digit of its own."""
+    """Evaluate a polynomial at powers of ``256**width``, so that each coefficient has its own digit."""
     half = 1 << 8 * width - 1
     digits = np.full(powers, half, object)
     digits[tuple(map(slice, polynomial.shape))] += polynomial
@@ -399,7 +409,7 @@ def _pack(polynomial: Integers, powers: Shape, width: int) -> int:
 
 
 def _unpack(number: int, count: int, width: int, places: npt.NDArray[np.intp]) -> Integers:
-    """The signed digits at these places of a number that has so many."""
+    """Return the signed digits at `places` of a number with `count` digits."""
     half = 1 << 8 * width - 1
     digits = (number + _halves(count, width)).to_bytes(count * width, "little")
 
@@ -410,7 +420,7 @@ def _unpack(number: int, count: int, width: int, places: npt.NDArray[np.intp]) -
 
 
 def _halves(count: int, width: int) -> int:
-    """A number of so many digits, each half of what a digit can be: added, it leaves no digit negative."""
+    """Return a number with `count` digits, each half the base. Adding it makes every signed digit non-negative."""
     return int.from_bytes((bytes(width - 1) + b"\x80") * count, "little")
 
 
@@ -422,7 +432,10 @@ def _largest(integers: Integers) -> int:
 
 
 def _nearest(number: int, exponent: int, last_place: int) -> int:
-    """``number * 2**exponent`` in units of ``2**last_place``, rounded to the nearest, ties to even."""
+    """Round ``number * 2**exponent`` to the nearest multiple of ``2**last_place``, ties to even.
+
+    The result is in units of ``2**last_place``.
+    """
     shift = last_place - exponent
     if shift <= 0:
         return number << -shift

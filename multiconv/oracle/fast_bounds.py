@@ -1,7 +1,7 @@
-"""How far a fast algorithm that is not ours may err: FFT and Winograd convolutions judged from outside.
+"""Error bounds for third-party FFT and Winograd convolutions.
 
-An algorithm of our own declares its constant (`multiconv.algorithms`). Of somebody else's only the name is known,
-so the largest transform or tile that is in use is assumed.
+multiconv's own algorithms declare their constants (`multiconv.algorithms`). Of a third-party algorithm only the name
+is known. The bounds here assume the largest transform or tile in use.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from multiconv.core.spec import Geometry
 Floats = npt.NDArray[Any]
 
 ALGORITHMS = ("direct", "fft", "winograd")
-"""What a stranger's function may be judged as."""
+"""The algorithms whose bounds can be applied to a third-party function."""
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-"""The finite points of Winograd's F(6, 3), the largest tile in common use; one more lies at infinity."""
+"""The finite points of Winograd's F(6, 3), the largest tile in common use. One more point lies at infinity."""
 
 
 def normwise_constant(g: Geometry, direction: str, algorithm: str, dtype: str) -> float:
@@ -32,8 +32,9 @@ def normwise_constant(g: Geometry, direction: str, algorithm: str, dtype: str) -
     direction : str
         One of `multiconv.oracle.problem.DIRECTIONS`.
     algorithm : str
-        ``"fft"``: transforms of the next power of two that holds the padded image and the kernel; ``"winograd"``: tiles
-        of eight pixels along each axis on which the kernel has 2 to 7 taps; ``"direct"``: whichever is larger.
+        - ``"fft"``: the size of the transforms is the next power of two that holds the padded image and the kernel.
+        - ``"winograd"``: the tiles have eight pixels along each axis on which the kernel has 2 to 7 taps.
+        - ``"direct"``: the larger of the two constants.
     dtype : str
 
     Examples
@@ -59,15 +60,15 @@ def normwise_constant(g: Geometry, direction: str, algorithm: str, dtype: str) -
 
 @cache
 def toom_cook(taps: int) -> tuple[Floats, Floats, Floats]:
-    """Return ``A^T``, ``G`` and ``B^T`` of Winograd's algorithm for a kernel of so many taps and a tile of 8 pixels.
+    """Return ``A^T``, ``G`` and ``B^T`` of Winograd's algorithm for a given number of taps and a tile of 8 pixels.
 
-    Evaluation of a polynomial at the points is a Vandermonde matrix V, interpolation its inverse; turned round, their
-    product is a correlation: ``A^T = V_m^T``, ``G = V_r``, ``B^T = V_n^-T``.
+    A Vandermonde matrix V evaluates a polynomial at the points, and its inverse interpolates. Transposed, their product
+    is a correlation: ``A^T = V_m^T``, ``G = V_r``, ``B^T = V_n^-T``.
 
     Parameters
     ----------
     taps : int
-        2 to 7.
+        Number of taps of the kernel, from 2 to 7.
 
     References
     ----------
@@ -86,6 +87,9 @@ def toom_cook(taps: int) -> tuple[Floats, Floats, Floats]:
 
 
 def _evaluation(terms: int) -> Floats:
-    """Evaluate a polynomial of so many terms at the points, and at infinity, where only the last term counts."""
+    """Return the matrix that evaluates a polynomial with this many terms at the points and at infinity.
+
+    At infinity, only the last term counts.
+    """
     at_infinity = np.eye(terms)[-1:]
     return np.concatenate([np.vander(POINTS, terms, increasing=True), at_infinity])

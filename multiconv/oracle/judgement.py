@@ -1,4 +1,4 @@
-"""What an answer should be and how far from it it may lie, and the judgement on it."""
+"""The expected result of a problem, the error allowed in an answer, and the judgement on the answer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from multiconv.oracle import precision
 
 @dataclass(frozen=True, eq=False)
 class Leave:
-    """Where an answer that is not finite is within rounding, element by element, though `Expected.value` is finite.
+    """The elements in which an infinite or NaN answer is within rounding, although `Expected.value` is finite.
 
     Attributes
     ----------
     plus, minus, nan : array of bool
-        Where infinity, minus infinity and NaN are.
+        Where infinity, minus infinity and NaN are allowed.
     overflow : bool
-        Whether sums overflow on the way; else factors that are not finite lie on the padding.
+        Whether the reason is that partial sums overflow. Otherwise, infinite or NaN factors lie on the padding.
     """
 
     plus: Mask
@@ -30,23 +30,24 @@ class Leave:
     overflow: bool
 
     def taken(self, answer: Host) -> Mask:
-        """Return where an answer takes this leave."""
+        """Return the elements in which an answer is infinite or NaN and this is allowed."""
         plus, minus = self.plus & (answer == np.inf), self.minus & (answer == -np.inf)
         return np.asarray(plus | minus | (self.nan & np.isnan(answer)))
 
 
 @dataclass(frozen=True, eq=False)
 class Rounding:
-    """What the errors of right answers look like, as `multiconv.oracle.precision` has it.
+    """The expected rounding errors of correct answers, as in `multiconv.oracle.precision`.
 
     Attributes
     ----------
     deviation : array
-        Their standard deviation, element by element.
+        The standard deviation of the error, element by element.
     counted : array of bool
         The elements in which rounding outweighs underflow.
     variety : callable
-        Returns the share of elements that are different sums; 0 where products repeat, so that errors say nothing.
+        Returns the share of elements that are different sums. It is 0 where products repeat, because the errors then
+        carry no information.
     """
 
     deviation: Host
@@ -56,22 +57,22 @@ class Rounding:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """A right result, and how far from it an answer may lie.
+    """A correct result and the error allowed in an answer.
 
     Attributes
     ----------
     value : array
-        In the oracle's format, in the problem's layout.
+        The result, in the oracle's format and the problem's layout.
     bound : array
-        The largest error allowed, element by element. Zero where the answer must agree to the bit.
+        The largest error allowed, element by element; zero where the answer must be exact.
     dtype : str
-        What the answer must be in.
+        The dtype that the answer must have.
     leave : Leave or None
-        Where an answer need not be finite.
+        Where an answer may be infinite or NaN.
     rounding : callable or None
-        Returns the `Rounding` of right answers, by which lost precision is told.
+        Returns the `Rounding` of correct answers, which is used to detect lost precision.
     fast : callable or None
-        Returns what an FFT or Winograd algorithm may err by, element by element.
+        Returns the largest error allowed in an FFT or Winograd algorithm, element by element.
     """
 
     value: Host
@@ -84,21 +85,22 @@ class Expected:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What is to be said of an answer.
+    """The judgement on an answer.
 
     Attributes
     ----------
     ratio : float
-        The largest error in units of its bound; 0 where the answer is exact, infinity where any error is too much.
+        The largest error in units of its bound. It is 0 if the answer is exact, and infinity if there is an error where
+        none is allowed.
     fault : str or None
-        What is wrong with it, in words; None if it is right.
+        A description of the fault; None if the answer is correct.
     index : tuple of int or None
-        Where it is worst.
+        The index of the worst element.
     symptom : str or None
         The kind of fault: ``"raises"``, ``"shape"``, ``"dtype"``, ``"values"``, ``"precision"`` or ``"memory"``; None
-        if it is right.
+        if the answer is correct.
     overflowed : bool
-        Whether it is right, but not finite where another order of summation gives a number.
+        Whether the answer is correct, but infinite or NaN where another order of summation gives a finite number.
     """
 
     ratio: float
@@ -109,12 +111,12 @@ class Judgement:
 
     @property
     def imprecise(self) -> bool:
-        """Whether it lies within its bound, but its errors are too large for roundings: precision was lost."""
+        """Return whether the answer lost precision: its errors are within the bound, but too large for roundings."""
         return self.symptom == "precision"
 
     @classmethod
     def of_error(cls, error: Exception) -> Judgement:
-        """The judgement on an exception that came instead of an answer.
+        """Return the judgement on an exception raised instead of an answer.
 
         Examples
         --------
@@ -125,14 +127,14 @@ class Judgement:
 
 
 def judge(answer: Host, expected: Expected, *, multiplies_zeros: bool = False) -> Judgement:
-    """Compare shape and dtype, then values.
+    """Compare an answer with the expected shape and dtype, then with the expected values.
 
     Parameters
     ----------
     answer : array
     expected : Expected
     multiplies_zeros : bool
-        As `multiconv.Backend.multiplies_zeros`: whether a factor that is not finite may make NaN of any result.
+        As in `multiconv.Backend.multiplies_zeros`: whether an infinite or NaN factor may turn any result into NaN.
 
     Returns
     -------
@@ -204,7 +206,7 @@ def _loss_in_words(loss: precision.Loss) -> str:
 
 
 def _hint(answer: Host, expected: Expected) -> str:
-    """What to try where only rounding is beyond the bound of a direct sum."""
+    """Return a hint for an answer that exceeds the bound of a direct sum but not that of a fast algorithm."""
     if expected.fast is None or expected.leave is not None or not np.isfinite(answer).all():
         return ""
     if (bounds.ratios(answer, expected.value, expected.fast()) > 1).any():

@@ -1,13 +1,18 @@
-"""Metamorphic laws: what must hold between a backend's own answers, whatever the right ones are. No oracle is needed.
+"""Metamorphic laws: relations that must hold between a backend's own answers. They need no oracle.
 
-A law asks a backend about a problem and about others made from it, and compares the answers: a kernel with zeros
-between its taps must give what a dilation gives. In the statements C is `cross_correlate`, K `convolve` and T
-`conv_transpose`; dx, dw and db are what `cross_correlate_vjp` returns; k is the kernel's size; s, d and p are stride,
-dilation and the zeros before the input; b is the bias, and where C has none, it is asked without.
+A law runs a backend on a problem and on variants of it, and compares the answers. For example, a kernel with zeros
+between its taps must give the same result as a dilation. The statements of the laws use these symbols:
 
-Each answer comes with the a-priori bound of `multiconv.core.bounds`, so two that should be equal may differ by the sum
-of their bounds. The ``sum |x| |w|`` in it is bounded from above by the largest pixel of each channel times the sum of
-its taps, with NumPy alone. What is a sum of integers that the format holds must be exact, and the bound is zero there.
+- C is `cross_correlate`, K is `convolve` and T is `conv_transpose`.
+- dx, dw and db are the results of `cross_correlate_vjp`.
+- k is the kernel's size.
+- s, d and p are the stride, the dilation and the number of zeros before the input.
+- b is the bias. Where C has no b, it is called without a bias.
+
+Each answer comes with the a-priori bound of `multiconv.core.bounds`. Two answers that should be equal may differ by the
+sum of their bounds. A bound contains ``sum |x| |w|``. This sum is estimated from above, with NumPy alone, by the
+largest pixel of each channel times the sum of its taps. Sums of integers that the format holds must be exact, so their
+bound is zero.
 
 References
 ----------
@@ -42,7 +47,7 @@ LARGEST_SWAPPED = 8
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """What must hold between the answers of a right backend.
+    """A relation that must hold between the answers of a correct backend.
 
     Attributes
     ----------
@@ -50,14 +55,14 @@ class Law:
     statement : str
         The formula.
     uses : frozenset of str
-        The methods of `Backend` that it asks, besides `asarray` and `to_numpy`.
+        The methods of `Backend` that it calls, besides `asarray` and `to_numpy`.
     exact : str
-        Where both sides must agree to the bit: `ALWAYS`, or `INTEGERS`, where every sum is one of integers that the
-        format holds. Elsewhere they must lie within the sum of their bounds.
+        `ALWAYS` if both sides must be exactly equal for all values. `INTEGERS` if they must be exactly equal where
+        every sum is one of integers that the format holds; elsewhere they may differ by the sum of their bounds.
     applies : callable
-        Whether it says anything about a problem, by its options, shapes and values.
+        Returns whether the law applies to a problem, given its options, shapes and values.
     compare : callable
-        The comparisons that it makes.
+        Yields the comparisons of the law.
 
     Examples
     --------
@@ -74,7 +79,7 @@ class Law:
     compare: Callable[[_Trial], Iterator[tuple[Host, Expected]]]
 
     def judge(self, backend: Backend, problem: Problem) -> Judgement | None:
-        """Whether it holds for a backend on a problem.
+        """Judge whether the law holds for a backend on a problem.
 
         Parameters
         ----------
@@ -85,13 +90,13 @@ class Law:
         -------
         Judgement or None
             The worst of its comparisons. Its index is that of an array with its channels first, or of an inner product.
-            None where the law does not apply: to these options, to numbers that are not finite, where a sum of them
-            could overflow, or where it has more terms than its format can bound.
+            The result is None if the law does not apply to the options, if a value is infinite or NaN, if a sum could
+            overflow, or if a sum has too many terms for its format to have a bound.
 
         Raises
         ------
         Exception
-            Whatever the backend raises.
+            Any exception that the backend raises.
 
         Examples
         --------
@@ -107,7 +112,7 @@ class Law:
         if not self.applies(problem):
             return None
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not compared
+            with np.errstate(over="ignore", invalid="ignore"):  # overflowed values are not compared
                 judgements = [judge(left, right) for left, right in self.compare(_Trial(backend, problem))]
         except _NothingPromised:
             return None
@@ -118,11 +123,11 @@ class Law:
 
 
 class _NothingPromised(Exception):
-    """No bound holds: a sum could overflow or has too many terms for its format, or an operand is not finite."""
+    """No bound holds: a sum could overflow or has too many terms for its format, or an operand is infinite or NaN."""
 
 
 class _Wrong(Exception):
-    """An answer is wrong in itself: of another shape or dtype, or not finite."""
+    """An answer is wrong by itself: it has the wrong shape or dtype, or it is infinite or NaN."""
 
     def __init__(self, judgement: Judgement) -> None:
         self.judgement = judgement
@@ -133,18 +138,18 @@ class _Wrong(Exception):
 
 @dataclass(frozen=True, eq=False)
 class _Bounded:
-    """Numbers, and how far each may lie from the exact one."""
+    """Numbers, each with a bound on its distance from the exact one."""
 
     value: Host
     bound: Host
 
     def map(self, function: Callable[[Host], Host]) -> _Bounded:
-        """The same rearrangement of the numbers and of their bounds."""
+        """Apply the same rearrangement to the numbers and to their bounds."""
         return _Bounded(function(self.value), function(np.broadcast_to(self.bound, self.value.shape)))
 
 
 class _Trial:
-    """A backend put to a problem: arrays are channels first, padding is in pairs, and answers have their bounds."""
+    """A backend run on a problem: arrays are channels first, padding is in pairs, and answers have their bounds."""
 
     def __init__(self, backend: Backend, problem: Problem) -> None:
         self.backend, self.problem = backend, problem
@@ -155,7 +160,7 @@ class _Trial:
 
     @cached_property
     def y(self) -> _Bounded:
-        """The answer to the problem itself."""
+        """Return the answer to the problem itself."""
         return self.cross_correlate(self.x, self.w, self.bias)
 
     def cross_correlate(
@@ -181,7 +186,7 @@ class _Trial:
         return _Bounded(self._checked(answer, g.x_shape, self.spec), bound)
 
     def gradients(self, dy: Host) -> tuple[_Bounded, _Bounded, _Bounded]:
-        """dx, dw and db, which is empty where there is no bias."""
+        """Return dx, dw and db; db is empty if there is no bias."""
         g, dtype, bias = self.g, self.problem.dtype, self.bias
         terms = g.batch * prod(g.out)
         dx_bound = _forward_bound(dy, _channels_swapped(self.w, g.groups), None, g.groups)
@@ -199,14 +204,14 @@ class _Trial:
         )
 
     def unbounded(self, x: Host) -> Host:
-        """The answer to the problem with another input, which need not be finite."""
+        """Return the answer to the problem with another input, which may be infinite or NaN."""
         answer = self.backend.cross_correlate(_laid_out(x, self.spec), self.w, self.bias, **_options(self.spec))
         return self._formed(answer, self.g.y_shape, self.spec)
 
     def _weighted(
         self, call: Callable[..., Any], x: Host | _Bounded, w: Host | _Bounded, bias: Host | None, spec: ConvSpec
     ) -> _Bounded:
-        """An answer and its bound: its own rounding, and what the errors of its operands come to in it."""
+        """Return an answer with its bound: its own rounding plus the propagated errors of its operands."""
         pixels, taps = (a.map(lambda b: b) if isinstance(a, _Bounded) else _given(a) for a in (x, w))
         bound = _forward_bound(pixels.value, taps.value, bias, spec.groups)
         if np.any(pixels.bound):
@@ -220,7 +225,7 @@ class _Trial:
         return _Bounded(self._checked(answer, shape, spec), bound)
 
     def _checked(self, answer: Any, shape: Shape, spec: ConvSpec | None = None) -> Host:
-        """The answer as `_formed` returns it, if it is finite, as all of them must be where no sum can overflow."""
+        """Return the answer of `_formed` if it is finite, which it must be where no sum can overflow."""
         host = self._formed(answer, shape, spec)
         if not np.all(np.isfinite(host)):
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
@@ -229,9 +234,9 @@ class _Trial:
         return host
 
     def _formed(self, answer: Any, shape: Shape, spec: ConvSpec | None = None) -> Host:
-        """The answer as a NumPy array, channels first, if it has this shape and the problem's dtype.
+        """Return the answer as a NumPy array, channels first, if it has this shape and the problem's dtype.
 
-        An array of data, and not of weights, is laid out as `spec` says.
+        `spec` gives the layout of a data array. It is None for weights.
         """
         host = self.backend.to_numpy(answer)
         if spec is not None and spec.channels_last:
@@ -242,14 +247,14 @@ class _Trial:
 
 
 def _forward_bound(x: Host, w: Host, bias: Host | None, groups: int) -> Host:
-    """How far each element of ``C(x, w, b)`` may lie from the exact one."""
+    """Return the error bound of each element of ``C(x, w, b)``."""
     terms = prod(w.shape[1:]) + (bias is not None)
     added = None if bias is None else bias.reshape(-1, *[1] * (x.ndim - 2))
     return _bound(terms, x.dtype, lambda x, w: _magnitude(x, w, groups), x, w, added)
 
 
 def _magnitude(x: Host, w: Host, groups: int) -> Host:
-    """At least ``sum x w`` for each image and output channel, of numbers that are not negative."""
+    """Return an upper bound of ``sum x w`` for each image and output channel, for non-negative numbers."""
     largest, taps = x.max(axis=_spatial(x)), w.sum(axis=_spatial(w))
     batch, (out_channels, in_group) = len(x), taps.shape
     sums: Host = np.einsum(
@@ -261,7 +266,7 @@ def _magnitude(x: Host, w: Host, groups: int) -> Host:
 
 
 def _kernel_magnitude(dy: Host, x: Host, g: Geometry) -> Host:
-    """At least ``sum dy x`` for each pair of channels of a group, of numbers that are not negative."""
+    """Return an upper bound of ``sum dy x`` for each pair of channels of a group, for non-negative numbers."""
     totals = dy.sum(axis=_spatial(dy)).reshape(g.batch, g.groups, g.out_channels // g.groups)
     largest = x.max(axis=_spatial(x)).reshape(g.batch, g.groups, g.in_channels // g.groups)
     sums: Host = np.einsum("ngo,ngc->goc", totals, largest)
@@ -276,9 +281,9 @@ def _bound(
     right: Host,
     added: Host | None = None,
 ) -> Host:
-    """How far sums of products of these operands may lie from the exact ones: not at all where all are integers.
+    """Return the error bound of sums of products of these operands; zero if all are integers with exact sums.
 
-    What is added is the last of the terms.
+    `added`, such as a bias, counts as the last of the terms.
     """
     operands = [left, right, np.zeros((), left.dtype) if added is None else added]
     a, b, c = (np.abs(_wide(operand)) for operand in operands)
@@ -297,7 +302,7 @@ def _bound(
 
 
 def _wide(array: Host) -> Host:
-    """In a format wide enough to compare in."""
+    """Convert to a format wide enough for comparisons."""
     return array.astype(np.longdouble if array.dtype.itemsize >= 8 else np.float64)
 
 
@@ -306,24 +311,24 @@ def _given(array: Host) -> _Bounded:
 
 
 def _equal(left: _Bounded, right: _Bounded) -> tuple[Host, Expected]:
-    """Both are the same numbers, each as exact as it can be."""
+    """Compare two sides that must be equal within the sum of their bounds."""
     return left.value, Expected(_wide(right.value), left.bound + right.bound, left.value.dtype.name)
 
 
 def _exactly(left: _Bounded, right: Host) -> tuple[Host, Expected]:
-    """The left side has no rounding at all; only a subnormal number may have been flushed to zero."""
+    """Compare a left side that has no rounding; only subnormal numbers may have been flushed to zero."""
     tiny = float(bounds.finfo(left.value.dtype).tiny)
     value = _wide(right)
     return left.value, Expected(value, np.where(np.abs(value) < tiny, np.abs(value), 0), left.value.dtype.name)
 
 
 def _identical(left: Host, right: Host) -> tuple[Host, Expected]:
-    """Both sides are rounded alike."""
+    """Compare two sides that are rounded alike, and so must be exactly equal."""
     return left, Expected(_wide(right), np.zeros(()), left.dtype.name)
 
 
 def _plus(a: _Bounded, b: _Bounded, dtype: npt.DTypeLike | None = None) -> _Bounded:
-    """The sum, in a wide format or in `dtype`."""
+    """Return the sum, in a wide format or in `dtype`."""
     left, right = _wide(a.value), _wide(b.value)
     total = (left + right).astype(dtype or left.dtype)
     rounding = _bound(1, total.dtype, lambda one, a: one * a, np.ones((), left.dtype), left, right)
@@ -335,7 +340,7 @@ def _sum(a: _Bounded, axes: tuple[int, ...]) -> _Bounded:
 
 
 def _inner(exact: Host, a: _Bounded, axes: tuple[int, ...]) -> _Bounded:
-    """The inner product over these axes, in a wide format."""
+    """Return the inner product over these axes, in a wide format."""
     left, right = _wide(exact), _wide(a.value)
     terms = prod(left.shape[axis] for axis in axes)
     rounding = _bound(terms, right.dtype, lambda a, b: (a * b).sum(axis=axes), left, right)
@@ -364,12 +369,15 @@ def _laid_out(array: Host, spec: ConvSpec) -> Host:
 
 
 def _plain(array: Host) -> Host:
-    """A copy with the strides of a new array: by those of axes of length 1, torch chooses its path, or refuses."""
+    """Return a copy with the strides of a new array.
+
+    Torch chooses its code path by the strides of axes of length 1, or raises an error because of them.
+    """
     return array.copy()
 
 
 def _channels_swapped(w: Host, groups: int) -> Host:
-    """(C_out, C_in / groups, \\*kernel) as (C_in, C_out / groups, \\*kernel)."""
+    """Reorder (C_out, C_in / groups, \\*kernel) to (C_in, C_out / groups, \\*kernel)."""
     out_channels, in_group, *kernel = w.shape
     grouped = w.reshape(groups, out_channels // groups, in_group, *kernel).swapaxes(1, 2)
     return grouped.reshape(groups * in_group, out_channels // groups, *kernel)
@@ -388,22 +396,22 @@ def _padded(x: Host, pads: Sequence[tuple[int, int]]) -> Host:
 
 
 def _every(steps: Shape) -> Index:
-    """Every so many pixels along each spatial axis."""
+    """Return the index of every ``step``-th pixel along each spatial axis."""
     return (slice(None), slice(None), *(slice(None, None, step) for step in steps))
 
 
 def _first(sizes: Shape) -> Index:
-    """The first so many pixels along each spatial axis."""
+    """Return the index of the first ``size`` pixels along each spatial axis."""
     return (slice(None), slice(None), *map(slice, sizes))
 
 
 def _largest(array: Host) -> Index:
-    """Where it is largest in magnitude: a place that the values of a problem choose."""
+    """Return the index of the element with the largest magnitude. The values of a problem choose it."""
     return tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(array)), array.shape))
 
 
 def _inside(sizes: Shape, starts: Sequence[int]) -> Index:
-    """So many pixels along each spatial axis, from these on."""
+    """Return the index of ``size`` pixels from ``start`` on, along each spatial axis."""
     return (slice(None), slice(None), *(slice(start, start + n) for n, start in zip(sizes, starts)))
 
 
@@ -414,17 +422,17 @@ def _one_hot(shape: Shape, where: Index, dtype: npt.DTypeLike) -> Host:
 
 
 def _seen_by(tap: Index, g: Geometry) -> Index:
-    """The pixels of the padded input that a tap sees, one an output."""
+    """Return the index of the padded input's pixels that a tap sees, one per output."""
     return tuple(slice(j * d, j * d + (o - 1) * s + 1, s) for j, d, o, s in zip(tap, g.dilation, g.out, g.stride))
 
 
 def _tapped(w: Host) -> Host:
-    """A kernel with a single 1 for each output channel, where the kernel is largest."""
+    """Return a kernel with a single 1 for each output channel, where the kernel is largest."""
     return np.stack([_one_hot(kernel.shape, _largest(kernel), w.dtype) for kernel in w])
 
 
 def _picked(t: _Trial, tap_of: Callable[[Index], Index]) -> Host:
-    """For each output channel the pixels that a tap sees, of the channel where the kernel is largest."""
+    """Return, for each output channel, the pixels that a tap sees in the input channel where the kernel is largest."""
     padded, g = _padded(t.x, t.g.pads), t.g
     channels = []
     for out_channel, kernel in enumerate(t.w):
@@ -439,18 +447,18 @@ def _full(extent: Shape) -> tuple[tuple[int, int], ...]:
 
 
 def _one_group(t: _Trial, group: int) -> tuple[slice, slice]:
-    """The input and the output channels of a group."""
+    """Return the input and the output channels of a group."""
     ins, outs = t.g.in_channels // t.g.groups, t.g.out_channels // t.g.groups
     return slice(group * ins, (group + 1) * ins), slice(group * outs, (group + 1) * outs)
 
 
 def _window(output: Sequence[int], g: Geometry) -> Index:
-    """The pixels of the padded input that an output sees."""
+    """Return the index of the padded input's pixels that an output sees."""
     return tuple(slice(i * s, i * s + e, d) for i, s, e, d in zip(output, g.stride, g.extent, g.dilation))
 
 
 def _sees(g: Geometry, pixel: Index) -> Host:
-    """Which outputs see a pixel of the input."""
+    """Return which outputs see a pixel of the input."""
     seeing: Host = np.ones((), bool)
     for axis, p in enumerate(pixel):
         from_first = p + g.pads[axis][0] - np.arange(g.out[axis]) * g.stride[axis]
@@ -474,11 +482,11 @@ def _reversed_within_groups(array: Host, groups: int, axis: int) -> Host:
 
 
 def _far_from_underflow(problem: Problem) -> bool:
-    """Whether every sum of products, rounded anywhere, is zero or a normal number."""
+    """Return whether every sum of products, rounded anywhere, is zero or a normal number."""
     eps, tiny = float(bounds.finfo(problem.dtype).eps), float(bounds.finfo(problem.dtype).tiny)
 
     def step(array: Host | None) -> float:
-        """A power of two, or more, of which all numbers are multiples."""
+        """Return a power of two that divides all numbers, or up to twice as much."""
         if array is None or problem.integers or not np.any(array):
             return 1.0
         return float(np.abs(array[array != 0]).min()) * eps
@@ -514,7 +522,7 @@ _registered: list[Law] = []
 def _law(
     statement: str, *uses: str, exact: str = INTEGERS, where: Callable[[Problem], bool] = _anywhere
 ) -> Callable[[Callable[[_Trial], _Comparisons]], Law]:
-    """Make a law of what compares; its name is the function's."""
+    """Make a law from a function that yields comparisons; the law takes the function's name."""
 
     def make(compare: Callable[[_Trial], _Comparisons]) -> Law:
         name = compare.__name__.strip("_").replace("_", " ")
@@ -525,7 +533,7 @@ def _law(
     return make
 
 
-# -- What a kernel or an input of a single 1 shows: these see a kernel that is flipped everywhere, as most laws don't
+# -- A kernel or an input with a single 1: unlike most laws, these detect a kernel that is flipped everywhere
 
 
 @_law("C(x, 1 at tap j)[i] = x[i s + j d - p]", "cross_correlate", exact=ALWAYS)
@@ -591,7 +599,7 @@ def _gradients_of_one_output(t: _Trial) -> _Comparisons:
 
 
 def _scattered(t: _Trial, place: tuple[int, ...]) -> Host:
-    """The kernel of one output, put where that output sees the input."""
+    """Return the kernel of one output, placed where that output sees the input."""
     g = t.g
     image, channel, *output = place
     padded = np.zeros((g.batch, g.in_channels, *g.padded), t.w.dtype)
@@ -600,7 +608,7 @@ def _scattered(t: _Trial, place: tuple[int, ...]) -> Host:
     return padded[_inside(g.size, [before for before, _ in g.pads])]
 
 
-# -- The algebra of full convolution: these see a flipped kernel too
+# -- The algebra of full convolution: these detect a flipped kernel too
 
 
 @_law("C(w, x; full) = C(x, w; full) backwards", "cross_correlate", where=_has_images)
@@ -636,19 +644,19 @@ def _associativity_of_correlation(t: _Trial) -> _Comparisons:
 
 
 def _images_and_kernels(t: _Trial) -> tuple[Host, Host]:
-    """The channels of the first group, of images small enough to be kernels."""
+    """Return the channels of the first group, with images small enough to serve as kernels."""
     ins, outs = _one_group(t, 0)
     return t.x[(slice(LARGEST_SWAPPED), ins, *[slice(LARGEST_SWAPPED)] * t.g.ndim)], t.w[outs]
 
 
 def _of_full(operation: Callable[..., _Bounded], x: Host | _Bounded, w: Host | _Bounded) -> _Bounded:
-    """With every output that touches the input, and no other option."""
+    """Run an operation with full padding, for every output that touches the input, and no other option."""
     sizes = (w.value if isinstance(w, _Bounded) else w).shape[2:]
     return operation(x, w, stride=1, padding=_full(sizes), dilation=1, groups=1)
 
 
 def _another(array: Host) -> Host:
-    """An array of the same shape and kind."""
+    """Return another array of the same shape and kind."""
     return np.roll(array.reshape(-1)[::-1], 1).reshape(array.shape)
 
 
@@ -734,7 +742,7 @@ def _product_of_sums(x: Host, w: Host, groups: int) -> _Bounded:
 
 
 def _constant(bias: Host | None, shape: Shape) -> Host:
-    """A result that is its bias everywhere."""
+    """Return a result that equals its bias everywhere."""
     return np.zeros(shape) if bias is None else np.broadcast_to(bias.reshape(-1, *[1] * (len(shape) - 2)), shape)
 
 
@@ -790,7 +798,7 @@ def _transposition_is_the_adjoint(t: _Trial) -> _Comparisons:
 
 @_law("C(x moved by s)[i + 1] = C(x)[i]", "cross_correlate", where=lambda p: any(_movable(p.geometry)))
 def _translation_by_the_stride(t: _Trial) -> _Comparisons:
-    # What would be moved out of the input is zero.
+    # Pixels that would move out of the input are set to zero.
     steps = [s if movable else 0 for s, movable in zip(t.g.stride, _movable(t.g))]
     kept = _padded(t.x[_first(tuple(n - s for n, s in zip(t.g.size, steps)))], [(0, s) for s in steps])
     moved = np.roll(kept, steps, _spatial(t.x))
@@ -873,7 +881,7 @@ def _separable_kernel(t: _Trial) -> _Comparisons:
 
 
 def _line(kernel: Host, axis: int) -> Host:
-    """The taps along an axis through the largest."""
+    """Return the taps along an axis through the largest tap."""
     through: Index = tuple(slice(None) if a == 2 + axis else slice(i, i + 1) for a, i in enumerate(_largest(kernel)))
     return kernel[through]
 
@@ -997,7 +1005,7 @@ def _one_pixel_kernel(t: _Trial) -> _Comparisons:
 
 
 def _mixed_channels(x: Host, w: Host, bias: Host | None, groups: int) -> _Bounded:
-    """The matrix product of a kernel of one pixel and the channels, in a wide format."""
+    """Multiply the channels by the matrix of a one-pixel kernel, in a wide format."""
     pixels, matrix = _wide(x), _wide(w)
     added = np.zeros(()) if bias is None else _wide(bias).reshape(-1, *[1] * (x.ndim - 2))
 
@@ -1023,7 +1031,7 @@ def _layer(t: _Trial) -> _Comparisons:
 
 
 LAWS: tuple[Law, ...] = tuple(_registered)
-"""The laws of finite numbers, by what they are about."""
+"""The laws of finite numbers, grouped by subject."""
 
 
 def _nan_stays_local(t: _Trial) -> _Comparisons:
@@ -1044,4 +1052,4 @@ NAN_STAYS_LOCAL = Law(
     _has_images,
     _nan_stays_local,
 )
-"""The law of NaN, which a right algorithm may break where it works in tiles: not one of `LAWS`."""
+"""The law of NaN. It is not one of `LAWS`, since a correct algorithm that works in tiles may break it."""

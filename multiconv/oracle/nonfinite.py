@@ -1,9 +1,11 @@
-"""What a sum of products comes to where factors are NaN or infinite.
+"""Sums of products whose factors may be infinite or NaN.
 
-IEEE 754 says what each product and sum is, whatever the order: a NaN factor, infinity times zero, and infinities of
-both signs give NaN; infinities of one sign give that infinity. What it does not say is whether a product exists at all.
-Where a tap lies on the padding, the definition has no product, and an implementation that multiplies the zeros of the
-padding has one: zero times NaN, which is NaN. Both are right.
+IEEE 754 defines the result, in any order of summation. It is NaN if a factor is NaN, if infinity is multiplied by zero,
+or if the products have infinities of both signs. If they have infinities of one sign only, it is that infinity.
+
+IEEE 754 does not define whether a product exists at all. Where a tap lies on the padding, the definition has no
+product. An implementation that multiplies the zeros of the padding has one: zero times NaN, which is NaN. Both are
+correct.
 """
 
 from __future__ import annotations
@@ -18,19 +20,19 @@ from multiconv.core.types import Mask
 
 Wide = npt.NDArray[Any]
 SumOfProducts = Callable[[Wide, Wide], Wide]
-"""The sums of the products of two arrays, such as `multiconv.oracle.cross_correlate` of x and w."""
+"""A function that sums products of two arrays, such as `multiconv.oracle.cross_correlate` of x and w."""
 
 
 class Special(NamedTuple):
-    """Sums of products of numbers that need not be finite.
+    """Sums of products of numbers that may be infinite or NaN.
 
     Attributes
     ----------
     value : array
-        The sums, by the products that the definition has.
+        The sums of the products in the definition.
     on_padding : array of bool
-        Where the second factor has numbers that are not finite and that meet no number of the first: there NaN is as
-        right as `value`.
+        Where an infinite or NaN element of the second factor lies on the padding, so that no element of the first
+        factor multiplies it. NaN is as correct as `value` there.
     """
 
     value: Wide
@@ -38,16 +40,17 @@ class Special(NamedTuple):
 
 
 def sums(of: SumOfProducts, left: Wide, right: Wide, taps: Callable[[Wide], Wide]) -> Special:
-    """Return sums of products of numbers that need not be finite.
+    """Return sums of products of numbers that may be infinite or NaN.
 
     Parameters
     ----------
     of : callable
+        Returns the sums of the products of two arrays.
     left, right : array
-        Floating-point.
+        Floating-point arrays.
     taps : callable
-        The number of elements of `right`, out of those marked with 1, in each sum, those on the padding too. Its result
-        must broadcast with the sums.
+        Takes an array like `right` in which some elements are marked with 1. Returns the number of marked elements in
+        each sum, including those on the padding. Its result must broadcast with the sums.
 
     Examples
     --------

@@ -1,24 +1,24 @@
-"""Tell lost precision from rounding: errors in units of their standard deviation.
+"""Distinguish lost precision from rounding: errors in units of their standard deviation.
 
-An answer may lie within its a-priori bound and still have lost precision, as from operands rounded to TF32 or from
-sums kept in half precision: the bound grows with n, the number of products in a sum, while the roundings of a right
-sum mostly cancel.
+An answer can lie within its a-priori bound and still have lost precision, for example through operands rounded to TF32
+or sums kept in half precision. The bound grows with n, the number of products in a sum, while the roundings of a
+correct sum mostly cancel.
 
-Take a sum of products p_1 .. p_n in a format with unit roundoff u, one after the other. Let each operation on a result
-v err by an amount that is uniform between -u|v| and u|v|, with variance ``u^2 v^2 / 3``, independently of the others
-([1]_, section 2; [2]_). Then the variance of the error is ``u^2 / 3`` times the sum of the squares of all intermediate
-results: the products, ``|p|^2 = sum p_i^2``, and the partial sums s_2 .. s_n. If every order of the products is as
-likely, ``E[s_k^2] = (k / n) |p|^2 + k (k - 1) / (n (n - 1)) (S^2 - |p|^2)``, with S the whole sum. Summed over the
-partial sums before the last and with ``S^2`` for the last, the variance is
+Take a sum of products p_1 .. p_n, added one after the other in a format with unit roundoff u. Assume that the error of
+each operation with result v is uniform between -u|v| and u|v|, with variance ``u^2 v^2 / 3``, and independent of the
+others ([1]_, section 2; [2]_). Then the variance of the total error is ``u^2 / 3`` times the sum of the squares of all
+intermediate results: the products, ``|p|^2 = sum p_i^2``, and the partial sums s_2 .. s_n. If every order of the
+products is equally likely, ``E[s_k^2] = (k / n) |p|^2 + k (k - 1) / (n (n - 1)) (S^2 - |p|^2)``, where S is the whole
+sum. Adding these up over the partial sums before the last, with ``S^2`` for the last, gives the variance
 
 ``u^2 / 3 * (|p|^2 + (n - 1) (S^2 / 3 + |p|^2 / 6) + S^2)``
 
-of which ``u^2 / 3 * ((S^2 - |p|^2) / 3 + |p|^2 / n)`` is too much, about a part in n. An error divided by the root of
-it is called z. The root mean square of z is about 1 for a sequential sum (0.5 to 0.9 measured) and less for one in
-blocks or in a wider format; operands rounded to TF32 make it 100 and more.
+This is too large by ``u^2 / 3 * ((S^2 - |p|^2) / 3 + |p|^2 / n)``, about one part in n. Let z be an error divided by
+the square root of this variance. The root mean square of z is about 1 for a sequential sum (0.5 to 0.9 measured), and
+less for a sum in blocks or in a wider format. With operands rounded to TF32 it is 100 or more.
 
-Roundings are not independent where products repeat: a sum of equal numbers is rounded in the same direction over and
-over. There z says nothing, and `independent` says so.
+Roundings are not independent where products repeat: a sum of equal numbers is rounded in the same direction again and
+again. There z carries no information, and `independent` returns False.
 
 References
 ----------
@@ -40,23 +40,23 @@ import numpy.typing as npt
 Floats = npt.NDArray[Any]
 
 MANY = 2.0
-"""The root mean square of z, over many elements, above which precision is lost: right sums have 0.9 at most."""
+"""The root mean square of z over many elements above which precision is lost. Correct sums have at most 0.9."""
 ONE = 12.0
-"""The same for a single element: the largest z of 2 million right sums was 8.3."""
+"""The same limit for a single element. The largest z of 2 million correct sums was 8.3."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Where an answer has lost precision.
+    """A loss of precision in part of an answer.
 
     Attributes
     ----------
     times : float
-        The root mean square of z there.
+        The root mean square of z over that part.
     elements : int
-        The number of elements it was taken over.
+        The number of elements in that part.
     where : str
-        Which elements, such as ``"the whole result"`` or ``"index 3 of axis 1"``.
+        The part, such as ``"the whole result"`` or ``"index 3 of axis 1"``.
     """
 
     times: float
@@ -65,16 +65,16 @@ class Loss:
 
 
 def deviation(squares: Floats, value: Floats, n: int, u: float) -> Floats:
-    """Return the standard deviation of the rounding error of sums of n products, in order of magnitude.
+    """Estimate the standard deviation of the rounding error of sums of n products, to an order of magnitude.
 
     Parameters
     ----------
     squares : array
         The sum of the squares of the products, for each element.
     value : array
-        The sum of the products.
+        The sum of the products, for each element.
     n : int
-        The number of products of each sum.
+        The number of products in each sum.
     u : float
         The unit roundoff of the format of the sums.
 
@@ -90,17 +90,17 @@ def deviation(squares: Floats, value: Floats, n: int, u: float) -> Floats:
 def lost(z: Floats, counted: npt.NDArray[np.bool_], distinct: float = 1.0) -> Loss | None:
     """Return where errors are too large for roundings, or None if they are not.
 
-    The root mean square of z is taken over the whole result, and over each index of each axis alone: so a loss in a
-    single channel or in the last column is not hidden by the rest.
+    The root mean square of z is computed over the whole result, and over each index of each axis separately. So the
+    rest of the result cannot hide a loss in a single channel or in the last column.
 
     Parameters
     ----------
     z : array
         Errors in units of their `deviation`.
     counted : array of bool
-        The elements to take into account.
+        The elements to include.
     distinct : float
-        The share of elements that are different sums: equal sums have equal errors.
+        The share of elements that are different sums; equal sums have equal errors.
 
     Examples
     --------
@@ -126,15 +126,15 @@ def lost(z: Floats, counted: npt.NDArray[np.bool_], distinct: float = 1.0) -> Lo
 
 
 def independent(n: int, *operands: Floats | None) -> bool:
-    """Return whether operands have values enough for the roundings of their products to be independent.
+    """Return whether operands have enough different values for the roundings of their products to be independent.
 
-    Half of the elements must have as many different values as it takes: one value that is nearly everywhere makes
-    nearly all products equal.
+    The values are counted over the half of each operand's elements with the most frequent values. If one value is
+    nearly everywhere, nearly all products are equal.
 
     Parameters
     ----------
     n : int
-        The number of products of a sum.
+        The number of products in a sum.
     *operands : array or None
 
     Examples

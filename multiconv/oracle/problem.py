@@ -1,4 +1,4 @@
-"""A convolution with its numbers, what it should come to, and what a backend makes of it."""
+"""Test problems: a convolution with its arrays, the expected results, and the answers of a backend."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ class Problem:
         Where the problem comes from, such as ``"resnet50 conv3_1"``.
     spec : ConvSpec
     x, w, dy : array
-        Input, kernel and cotangent; `dy` is also what is transposed-convolved.
+        Input, kernel and cotangent. `dy` is also the input of the transposed convolution.
     bias, x_bias : array or None
-        For the C_out channels of the result, and for the C_in channels of the transposed convolution's; both or none.
+        Biases for the C_out channels of the result and for the C_in channels of the transposed convolution's result.
+        Either both are arrays or both are None.
     values : str
-        What `multiconv.testing.strategies.with_values` calls their kind, or ``"given"``.
+        The kind of values, as in `multiconv.testing.strategies.with_values`, or ``"given"``.
     seed : int or None
-        From what `with_values` drew the values; None if they were given.
+        The seed from which `with_values` drew the values; None if they were given.
     arrangement : str
-        How the arrays lie in memory: one of `multiconv.core.memory.ARRANGEMENTS`.
+        The memory layout of the arrays: one of `multiconv.core.memory.ARRANGEMENTS`.
     """
 
     source: str
@@ -81,23 +82,26 @@ class Problem:
 
     @property
     def output_padding(self) -> tuple[int, ...]:
-        """What makes the transposed convolution's result as large as `x`, where the padding leaves a choice."""
+        """Return the output padding that makes the transposed convolution's result as large as `x`.
+
+        It is zero for the "same" paddings, which leave no choice of size.
+        """
         g = self.spec.resolve(self.x.shape, self.w.shape)
         return (0,) * g.ndim if "same" in str(self.spec.padding) else g.output_padding
 
     @property
     def integers(self) -> bool:
-        """Whether all values are small integers. What sums of them the dtype holds must be exact to the bit."""
+        """Return whether all values are small integers. Sums of them that the dtype holds must be exact."""
         return self.values in INTEGER_VALUES
 
     @property
     def dtype(self) -> str:
-        """The dtype of every array."""
+        """Return the dtype of the arrays."""
         return self.x.dtype.name
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options as keyword arguments of a backend's methods."""
+        """Return the options as keyword arguments of a backend's methods."""
         s = self.spec
         return {
             "stride": s.stride,
@@ -108,7 +112,7 @@ class Problem:
         }
 
     def describe(self) -> dict[str, Any]:
-        """The problem in words for JSON, without its values.
+        """Describe the problem for JSON, without its values.
 
         Examples
         --------
@@ -128,10 +132,10 @@ class Problem:
         }
 
     def answers(self, backend: Backend, *directions: str) -> Iterator[tuple[str, Any]]:
-        """What a backend makes of it: each direction, or one, and its answer or the exception that came instead.
+        """Yield each direction with the backend's answer, or with the exception raised instead.
 
-        A layer is the framework's own, called without the core around it, and so not asked about a batch of zero, of
-        which some frameworks get the shape wrong.
+        By default all directions are run. ``"layer"`` calls the framework's own layer, without multiconv's core around
+        it. It is left out for an empty batch, because some frameworks then return a wrong shape.
 
         Examples
         --------
@@ -168,11 +172,15 @@ class Problem:
                 yield direction, TypeError(f"there is no {direction}") if given is None else given
 
     def again(self, backend: Backend) -> Iterator[tuple[str, Any]]:
-        """The forward direction asked a few times more: what was done, and the answer.
+        """Run the forward direction a few more times, and yield a description of each call with its answer.
 
-        At once; with kernel and bias negated, and so the result, as rounding to nearest is symmetric; and, where
-        padding is asymmetric and nothing must be compiled for it, after a call with the padding swapped. Each answer
-        must be what `expectations` says: a function that keeps something of an earlier call is wrong in one of them.
+        The direction is called
+
+        - again at once;
+        - with kernel and bias negated, which negates the result, since rounding to nearest is symmetric;
+        - after a call with its padding swapped, if the padding is asymmetric and the backend does not compile.
+
+        Each answer must match `expectations`. A function that keeps data of an earlier call fails in one of them.
 
         Examples
         --------
@@ -205,14 +213,14 @@ class Problem:
             yield "called after the same with its padding swapped", called(self.w, self.bias)
 
     def expectations(self, directions: Collection[str] = DIRECTIONS, algorithm: str = "direct") -> dict[str, Expected]:
-        """What each direction should come to.
+        """Return the expected result of each direction.
 
         Parameters
         ----------
         directions : collection of str
         algorithm : str
-            By whose bound to judge: ``"direct"`` for sums of the products of the definition, exact where values are
-            integers; ``"fft"`` or ``"winograd"`` for algorithms whose errors are small only against the largest element
+            The algorithm whose bound applies. ``"direct"`` sums the products of the definition, and is exact for
+            integers. ``"fft"`` and ``"winograd"`` have errors that are small only relative to the largest element
             (`multiconv.core.bounds.normwise`).
 
         Examples
@@ -232,7 +240,7 @@ class Problem:
             if direction == "layer" and "forward" in expected:
                 expected[direction] = expected["forward"]
                 continue
-            with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite, or very large
+            with np.errstate(invalid="ignore", over="ignore"):  # infinite, NaN or very large values
                 expected[direction] = self._expectation(direction, wide, sizes, normal, algorithm)
         return expected
 
@@ -250,7 +258,7 @@ class Problem:
             flushed = magnitude - self._laid_out(direction, self._sum(direction, **normal))
         bound = bounds.componentwise(magnitude, terms, dtype, flushed=flushed, if_finite=True)
         if leave is None and terms * bounds.unit_roundoff(dtype) < 1:
-            finite = np.isfinite(value)  # a bias need not be
+            finite = np.isfinite(value)  # a bias may be infinite or NaN
             up, down = (m & finite for m in bounds.overflow(magnitude, np.where(finite, value, 0), terms, dtype))
             leave = Leave(up, down, up & down, overflow=True) if up.any() or down.any() else None
         if algorithm != "direct":
@@ -259,7 +267,7 @@ class Problem:
         return Expected(value, bound, dtype, leave, rounding, fast)
 
     def _value(self, direction: str, wide: dict[str, Any]) -> tuple[Host, Leave | None]:
-        """The oracle's answer, and where NaN is as right as a number."""
+        """Return the oracle's answer, and where NaN is as correct as a number."""
         left, right = OPERANDS.get(direction, ("x", "w"))
         if direction == "bias gradient" or all(np.isfinite(wide[name]).all() for name in (left, right)):
             return self._laid_out(direction, self._sum(direction, **wide)), None
@@ -276,13 +284,13 @@ class Problem:
         return value, Leave(nowhere, nowhere, on_padding, overflow=False)
 
     def _products(self, direction: str, left: Any, right: Any) -> Host:
-        """The sums of products of these two operands, channels first, without a bias."""
+        """Compute the sums of products of these two operands, channels first, without a bias."""
         operands = dict.fromkeys(("x", "w", "dy", "bias", "x_bias"))
         operands.update(zip(OPERANDS.get(direction, ("x", "w")), (left, right)))
         return self._sum(direction, **operands)
 
     def _taps(self, direction: str, marked: Host) -> Host:
-        """The number of marked elements of the second operand in each sum, those on the padding among them."""
+        """Count the marked elements of the second operand in each sum, including those on the padding."""
         g = self.geometry
         if direction == "kernel gradient":
             return np.asarray(marked.sum(axis=(0, *range(2, marked.ndim))).reshape(-1, *[1] * (g.ndim + 1)))
@@ -292,7 +300,7 @@ class Problem:
         return np.asarray(marked.reshape(g.out_channels, -1).sum(axis=1).reshape(1, -1, *[1] * g.ndim))
 
     def _rounding(self, direction: str, wide: dict[str, Any], value: Host, flushed: Any) -> Rounding:
-        """What the roundings of right answers look like."""
+        """Return the expected rounding errors of correct answers."""
         terms, u = self._terms(direction), bounds.unit_roundoff(self.dtype)
         squares = {name: None if a is None else a**2 for name, a in wide.items()}
         of_products = self._laid_out(direction, self._sum(direction, **squares))
@@ -307,7 +315,7 @@ class Problem:
         return Rounding(deviation, counted, variety)
 
     def _fast_bound(self, direction: str, algorithm: str) -> Host:
-        """What an FFT or Winograd algorithm, or either of them for ``"direct"``, may err by."""
+        """Return the error bound of an FFT or Winograd algorithm; for ``"direct"``, the larger of the two."""
         g = self.transposed if direction == "conv_transpose" else self.geometry
         x, w, dy, bias, x_bias = (self._wide(a) for a in (self.x, self.w, self.dy, self.bias, self.x_bias))
         bias = x_bias if direction == "conv_transpose" else None if direction.endswith("gradient") else bias
@@ -317,14 +325,14 @@ class Problem:
         return self._laid_out(direction, allowed[None] if of_images else allowed)
 
     def _without_subnormals(self, sizes: dict[str, Any]) -> dict[str, Any]:
-        """The same where there are none."""
+        """Set subnormal numbers to zero. If there are none, `sizes` is returned unchanged."""
         tiny = float(bounds.finfo(self.dtype).tiny)
         if self.integers or not any(a is not None and np.any((a > 0) & (a < tiny)) for a in sizes.values()):
             return sizes
         return {name: None if a is None else np.where(a < tiny, 0, a) for name, a in sizes.items()}
 
     def _sum(self, direction: str, x: Any, w: Any, dy: Any, bias: Any, x_bias: Any) -> Host:
-        """The oracle's answer, channels first."""
+        """Return the oracle's answer, channels first."""
         g = self.geometry
         if direction == "input gradient":
             return definition.input_gradient(dy, w, g)
@@ -341,7 +349,7 @@ class Problem:
         return definition.contraction(direction, g, bias=self.bias is not None and not direction.endswith("gradient"))
 
     def _is_exact(self, direction: str, terms: int, sizes: dict[str, Any]) -> bool:
-        """Whether every partial sum is an integer that the dtype holds, in any order of summation."""
+        """Return whether every partial sum, in any order of summation, is an integer that the dtype holds."""
         if not self.integers:
             return False
         largest = {name: 1.0 if a is None else float(a.max(initial=1)) for name, a in sizes.items()}
@@ -350,14 +358,14 @@ class Problem:
         return (terms * largest[left] * largest[right] + bias) * bounds.unit_roundoff(self.dtype) <= 1
 
     def _wide(self, array: Host | None) -> Any:
-        """In the oracle's format and channels first."""
+        """Convert an array to the oracle's format, channels first."""
         if array is None:
             return None
-        wide = array.astype(np.float64) if self.integers else definition.widen(array)  # the faster, and exact
+        wide = array.astype(np.float64) if self.integers else definition.widen(array)  # faster, and exact
         return np.moveaxis(wide, -1, 1) if self.spec.channels_last and array.ndim > 1 and array is not self.w else wide
 
     def _laid_out(self, direction: str, array: Host) -> Host:
-        """From channels first to the problem's layout."""
+        """Convert from channels first to the problem's layout."""
         data = direction not in ("kernel gradient", "bias gradient")
         return np.moveaxis(array, 1, -1) if self.spec.channels_last and data else array
 
@@ -365,18 +373,18 @@ class Problem:
 def judged(
     problem: Problem, backend: Backend, expected: dict[str, Expected], *directions: str, again: bool = True
 ) -> Iterator[tuple[str, Any, Judgement]]:
-    """Put a problem to a backend and judge every answer.
+    """Run a problem on a backend and judge every answer.
 
     Parameters
     ----------
     problem : Problem
     backend : Backend
     expected : dict
-        What `Problem.expectations` says, for these directions at least.
+        The result of `Problem.expectations`, at least for these directions.
     *directions : str
-        Which, by default all.
+        The directions to run; by default all.
     again : bool
-        Whether to ask the forward direction more than once.
+        Whether to run the forward direction more than once.
 
     Yields
     ------
@@ -416,7 +424,7 @@ def _judged(answer: Any, expected: Expected, backend: Backend) -> Judgement:
 
 
 def first_fault(problem: Problem, backend: Backend, direction: str, algorithm: str = "direct") -> tuple[Any, Judgement]:
-    """Put a problem to a backend in one direction, and return the first answer that is wrong, or the first of all.
+    """Run one direction of a problem on a backend, and return the first wrong answer, or else the first answer.
 
     Parameters
     ----------
@@ -430,7 +438,7 @@ def first_fault(problem: Problem, backend: Backend, direction: str, algorithm: s
     Returns
     -------
     answer : array, Exception or None
-        None where the problem has no such direction, such as the gradient of a bias that it does not have.
+        None if the problem lacks the direction, for example the bias gradient of a problem without a bias.
     judgement : Judgement
 
     Examples

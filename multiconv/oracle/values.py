@@ -1,4 +1,4 @@
-"""The numbers that problems are made of: kinds of values, each from a seed."""
+"""The values of test problems: several kinds, each drawn from a seed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from multiconv.core.dtypes import dtype_named
 from multiconv.core.types import Host, Shape
 
 VALUES = ("integers", "zeros", "normal", "wide", "cancelling", "ties", "smallest", "subnormal")
-"""The kinds of values whose sums neither overflow nor begin with a number that is not finite."""
+"""The kinds that have finite values only, and whose sums do not overflow."""
 EXTREME = ("largest", "nonfinite")
 ALL_VALUES = (*VALUES, *EXTREME)
 LARGEST_INTEGER = {"float16": 2, "bfloat16": 1}
 X, W, DY, BIAS, X_BIAS = range(5)
-"""The numbers by which `seeded` tells the arrays of a problem apart."""
+"""The numbers that identify the arrays of a problem in `seeded`."""
 
 
 def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host:
@@ -29,20 +29,20 @@ def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host
     values : str
         The kind of values.
 
-        - ``"integers"``: small, of either sign;
-        - ``"zeros"``: the same, most of them zeros of either sign;
+        - ``"integers"``: small integers of either sign;
+        - ``"zeros"``: the same, but most are zeros of either sign;
         - ``"normal"``: normally distributed;
         - ``"wide"``: log-normal with either sign, over several orders of magnitude;
         - ``"cancelling"``: large numbers that nearly cancel in sums;
-        - ``"ties"``: odd integers with so many digits that their products lie halfway between two numbers;
-        - ``"smallest"``: an input and a cotangent of the smallest normal numbers, and a kernel of large ones;
-        - ``"subnormal"``: an input and a cotangent around the smallest normal number;
-        - ``"largest"``: an input and biases near the largest number, so that sums overflow;
-        - ``"nonfinite"``: normal with zeros among them, and NaN and infinities in the input, the kernel, the cotangent
-          and biases, or in some of these.
+        - ``"ties"``: odd integers with enough digits that their products lie halfway between two numbers of the dtype;
+        - ``"smallest"``: the smallest normal numbers in the input and the cotangent, large numbers in the kernel;
+        - ``"subnormal"``: numbers around the smallest normal number in the input and the cotangent;
+        - ``"largest"``: numbers near the largest number in the input and the biases, so that sums overflow;
+        - ``"nonfinite"``: normally distributed numbers and zeros, with NaN and infinities in one or more of the input,
+          the kernel, the cotangent and the biases.
     seed : int
     which : int
-        The array: 0 for x, then w, dy, bias and the bias of the transposed convolution.
+        The array: 0 for x, 1 for w, 2 for dy, 3 for the bias, 4 for the bias of the transposed convolution.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host
         if values == "zeros":
             drawn = drawn * rng.choice([1.0, 0.0, -0.0], shape)
     elif values == "wide":
-        spread = 1.0 if dtype == "float16" else 2.0  # whose largest number is 65504
+        spread = 1.0 if dtype == "float16" else 2.0  # the largest float16 is 65504
         drawn = np.exp(spread * rng.standard_normal(shape)) * rng.choice(signs, shape)
     elif values == "cancelling":
         drawn = (large(dtype) + rng.standard_normal(shape)) * rng.choice(signs, shape)
@@ -70,7 +70,7 @@ def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host
         else:
             drawn = smallest_normal(dtype) * rng.integers(1, 4, shape) * rng.choice(signs, shape)
     elif values == "subnormal":
-        # Where subnormal numbers are flushed to zero, what is lost of x is multiplied by w.
+        # w is at most 1 in magnitude, since it multiplies the error of an x that is flushed to zero.
         drawn = rng.uniform(-1, 1, shape) if which == W else rng.standard_normal(shape) * smallest_normal(dtype)
     elif values == "largest":
         drawn = 2.0 ** -rng.integers(0, 4, shape) * rng.uniform(0.5, 1, shape) * rng.choice(signs, shape)
@@ -83,7 +83,9 @@ def seeded(shape: Shape, dtype: str, values: str, seed: int, which: int) -> Host
 
 
 def values_for(algorithm: str) -> tuple[str, ...]:
-    """Return the kinds of values to judge an algorithm by: fast ones spread what is not finite, and are not asked it.
+    """Return the kinds of values to test an algorithm with.
+
+    Fast algorithms spread infinities and NaN to other elements, so they are tested only with finite kinds.
 
     Examples
     --------
@@ -95,7 +97,7 @@ def values_for(algorithm: str) -> tuple[str, ...]:
 
 def _make_some_nonfinite(drawn: Host, rng: np.random.Generator, seed: int, which: int) -> None:
     drawn[rng.random(drawn.shape) < 0.25] = 0
-    # One bit for x, w, dy and the biases. Mostly one alone, as the numbers of the others would hide its own.
+    # One bit each for x, w, dy and the biases; mostly a single one, since the NaN of one array hides another's.
     operands = np.random.default_rng(seed).choice([0b0001, 0b0010, 0b0100, 0b1000, 0b1001, 0b1010, 0b0110])
     if drawn.size and operands >> min(which, BIAS) & 1:
         places = rng.choice(drawn.size, size=1 if drawn.size < 4 else 2, replace=False)
@@ -103,7 +105,7 @@ def _make_some_nonfinite(drawn: Host, rng: np.random.Generator, seed: int, which
 
 
 def largest_integer(dtype: str) -> int:
-    """Return the largest of the small integers that problems in this dtype are made of.
+    """Return the largest of the small integers used in problems of a dtype.
 
     Examples
     --------
@@ -114,7 +116,7 @@ def largest_integer(dtype: str) -> int:
 
 
 def large(dtype: str) -> float:
-    """Return a number so much larger than 1 that two thirds of the digits remain once it has cancelled.
+    """Return a number large enough that only two thirds of the digits remain after it cancels.
 
     Examples
     --------
@@ -125,7 +127,7 @@ def large(dtype: str) -> float:
 
 
 def half_of_digits(dtype: str) -> int:
-    """Return how many binary digits two factors need so that their product has one more than the dtype holds.
+    """Return the number of binary digits of two factors whose product has one digit more than the dtype holds.
 
     Examples
     --------
@@ -136,7 +138,7 @@ def half_of_digits(dtype: str) -> int:
 
 
 def smallest_normal(dtype: str) -> float:
-    """Return the smallest number that is not subnormal.
+    """Return the smallest normal number of a dtype.
 
     Examples
     --------

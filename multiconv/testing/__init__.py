@@ -1,10 +1,10 @@
-"""For other people's tests: problems to draw, and an assertion that a function is a cross-correlation.
+"""Tools for testing your own code: problems to draw, and an assertion that a function is a cross-correlation.
 
-`specs`, `problems` and `draw_problems` are Hypothesis strategies and draws; `assert_conforms` runs a function on drawn
-problems and on the layers of well-known networks, and judges the answers by the exact oracle and by what rounding
-allows, so that no tolerance has to be chosen.
+`specs`, `problems` and `draw_problems` are Hypothesis strategies and draws. `assert_conforms` runs a function on drawn
+problems and on the layers of well-known networks. It judges the answers by the exact oracle and by rounding bounds, so
+you need not choose a tolerance.
 
-What is exported is imported when it is first asked for: a worker that loads a candidate needs no Hypothesis.
+Exported names are imported on first use, so that a worker can load a candidate without Hypothesis.
 """
 
 from __future__ import annotations

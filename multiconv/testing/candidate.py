@@ -1,4 +1,4 @@
-"""A stranger's function as a backend, so that it can be put to the same problems."""
+"""A third-party function as a backend, so that it can run the same problems."""
 
 from __future__ import annotations
 
@@ -28,26 +28,28 @@ DIRECTIONS = ("forward",)
 class Candidate(Backend):
     """A function that should be a cross-correlation.
 
-    It is called as ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in /
-    groups, \\*kernel) and bias (C_out,) or None as NumPy arrays of one dtype, padding as one (before, after) pair an
-    axis, stride and dilation as one int an axis. It must return a NumPy array of that dtype and leave its arguments as
-    they are. Its result must be its own: no memory of an argument, and none that a later call writes to. Arguments may
-    be views, with any strides, unaligned or read-only. It is not asked about a batch of zero.
+    It is called as ``f(x, w, bias, *, stride, padding, dilation, groups)``. The arrays x (N, C_in, \\*spatial), w
+    (C_out, C_in / groups, \\*kernel) and bias (C_out,) or None are NumPy arrays of one dtype. Padding is one (before,
+    after) pair per axis; stride and dilation are one int per axis.
+
+    It must return a NumPy array of that dtype and must not change its arguments. The result must not share memory with
+    an argument, and no later call may write to it. Arguments may be views with any strides, unaligned or read-only. The
+    function is not called with an empty batch.
 
     Parameters
     ----------
     function : callable or str
         The function, or ``"package.module:function"``.
     takes_views : bool
-        Whether it must take arguments that are not contiguous, aligned and writable. By default it may raise an
-        exception for them, and is then called with copies; what it must not do is to answer wrongly.
+        Whether it must accept arguments that are not contiguous, aligned and writable. By default it may raise an
+        exception for them, and is then called with copies. It must never return a wrong answer for them.
 
     Raises
     ------
     UsageError
-        If it is neither.
+        If `function` is neither a callable nor a valid name.
     ImportError, AttributeError
-        If there is no such module, or no such function in it.
+        If the module, or the function in it, does not exist.
 
     Examples
     --------
@@ -58,7 +60,7 @@ class Candidate(Backend):
     """
 
     dtypes = ("float16", "bfloat16", "float32", "float64")
-    multiplies_zeros = True  # as one does that dilates the kernel with zeros
+    multiplies_zeros = True  # a function may dilate the kernel with zeros
 
     def __init__(self, function: Callable[..., Any] | str, *, takes_views: bool = False) -> None:
         super().__init__()
@@ -71,17 +73,17 @@ class Candidate(Backend):
 
     @property
     def version(self) -> str:
-        """The version that the function's package states, or a dash."""
+        """Return the version that the function's package states, or a dash."""
         package = str(getattr(self.function, "__module__", "")).partition(".")[0]
         return str(getattr(sys.modules.get(package), "__version__", "-"))
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """Return the function, watched: it must leave its arguments and earlier results as they are.
+        """Return the function with a check that it does not change its arguments or earlier results.
 
         Raises
         ------
         UnsupportedError
-            If the operation is another than ``"cross_correlate"``.
+            If the operation is not ``"cross_correlate"``.
         """
         if operation != "cross_correlate":
             raise UnsupportedError(f"{self.name} is a function of the forward direction, and has no {operation}")
@@ -105,11 +107,12 @@ class Candidate(Backend):
         return cross_correlate
 
     def _watch(self, arguments: dict[str, tuple[Host | None, Host | None]], y: Host) -> None:
-        """Refuse a result that is not its own, and a function that changes what is not.
+        """Check that a call changed neither its arguments nor earlier results, and that its result shares no memory.
 
         Raises
         ------
         ValueError
+            If a check fails.
         """
         last, self._last = self._last, (y, y.tobytes())
         for name, (before, given) in arguments.items():
@@ -129,9 +132,9 @@ def load(target: str) -> Callable[..., Any]:
     Raises
     ------
     UsageError
-        If it has not that form, or there is no such file.
+        If the name does not have that form, or the file does not exist.
     ImportError, AttributeError
-        If there is no such module, or no such function in it.
+        If the module, or the function in it, does not exist.
 
     Examples
     --------
@@ -147,7 +150,7 @@ def load(target: str) -> Callable[..., Any]:
 
 
 def _module_at(path: Path) -> ModuleType:
-    """Import a file as Python does that runs it: with its folder first on the search path."""
+    """Import a file as Python would run it, with its folder first on the search path."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     sys.path.insert(0, str(path.parent.absolute()))
@@ -160,24 +163,24 @@ def _module_at(path: Path) -> ModuleType:
 
 
 def in_worker(target: str, timeout: float = TIMEOUT, environment: dict[str, str] | None = None) -> RemoteBackend:
-    """A candidate in a process of its own, where it may crash or hang.
+    """Start a candidate in its own process, where it may crash or hang.
 
-    It is imported as a Python started here would: from the working directory, then from this process's own search path;
-    the environment variables are this process's.
+    The process imports it from the working directory, then from the search path of the calling process. It inherits the
+    environment variables of the calling process.
 
     Parameters
     ----------
     target : str
         ``"package.module:function"``.
     timeout : float
-        Seconds that an answer may take.
+        Time limit for an answer, in seconds.
     environment : dict, optional
-        Environment variables to set there.
+        Environment variables to set in the new process.
 
     Raises
     ------
     BackendUnavailable
-        If it can't be imported.
+        If the candidate cannot be imported.
 
     Examples
     --------

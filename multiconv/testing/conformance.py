@@ -1,8 +1,7 @@
-"""For other people's tests: problems to draw, and an assertion that a function is a cross-correlation.
+"""An assertion for your own tests: `assert_conforms` checks that a function is a cross-correlation.
 
-`specs`, `problems` and `draw_problems` are Hypothesis strategies and draws; `assert_conforms` runs a function on drawn
-problems and on the layers of well-known networks, and judges the answers by the exact oracle and by what rounding
-allows, so that no tolerance has to be chosen.
+It runs the function on drawn problems and on the layers of well-known networks. It judges the answers by the exact
+oracle and by rounding bounds, so you need not choose a tolerance.
 """
 
 from __future__ import annotations
@@ -47,44 +46,45 @@ def assert_conforms(
     algorithm: str = "direct",
     **fixed: Any,
 ) -> None:
-    """Assert that a function is a cross-correlation, exactly where it can be and within rounding elsewhere.
+    """Assert that a function is a cross-correlation: exact where possible, and within rounding elsewhere.
 
     Parameters
     ----------
     function : callable
-        ``f(x, w, bias, *, stride, padding, dilation, groups)``: x (N, C_in, \\*spatial), w (C_out, C_in / groups,
-        \\*kernel) and bias (C_out,) or None are NumPy arrays of one dtype; padding is one (before, after) pair an axis,
-        stride and dilation one int an axis. It must return a NumPy array of that dtype, in memory of its own.
+        ``f(x, w, bias, *, stride, padding, dilation, groups)``. The arrays x (N, C_in, \\*spatial), w (C_out, C_in /
+        groups, \\*kernel) and bias (C_out,) or None are NumPy arrays of one dtype. Padding is one (before, after) pair
+        per axis; stride and dilation are one int per axis. It must return a new NumPy array of that dtype.
     examples : int
         Number of problems to draw.
     seed : int
         Random seed.
     dtypes : sequence of str
-        Of ``"float16"``, ``"bfloat16"``, ``"float32"`` and ``"float64"``.
+        Any of ``"float16"``, ``"bfloat16"``, ``"float32"`` and ``"float64"``.
     values : sequence of str, optional
-        Kinds of values, as in `multiconv.oracle.values.seeded`; by default all, or, for an algorithm that is not
-        direct, all but ``"largest"`` and ``"nonfinite"``.
+        Kinds of values, as in `multiconv.oracle.values.seeded`. By default all kinds; if the algorithm is not direct,
+        all but ``"largest"`` and ``"nonfinite"``.
     arrangements : sequence of str, optional
-        How arrays may lie in memory: names of `multiconv.core.memory.ARRANGEMENTS`. By default all, and the function
-        may raise an exception for what is not contiguous; what is named here it must take.
+        Memory layouts of the arrays: names of `multiconv.core.memory.ARRANGEMENTS`. By default all are used, and the
+        function may raise an exception for arrays that are not contiguous. It must accept each layout named here.
     networks : bool
-        Whether to ask the layers of well-known networks too, on smaller images, where they have all that is fixed.
+        Whether to run the layers of well-known networks too, on smaller images. Only layers that match the fixed
+        options are run.
     algorithm : str
-        ``"direct"`` for a function that sums the products of the definition; ``"fft"`` or ``"winograd"`` for one that
-        may not, whose errors are small only against the largest elements (`multiconv.core.bounds.normwise`).
+        ``"direct"`` for a function that sums the products of the definition. ``"fft"`` or ``"winograd"`` for one that
+        may not; its errors are small only relative to the largest elements (`multiconv.core.bounds.normwise`).
     **fixed
-        What a function takes for granted, as a layer does, and which is therefore not drawn: ``stride``, ``padding``,
-        ``dilation``, ``groups``, ``kernel`` or ``size``, as one number or one an axis; ``batch``, ``in_channels`` or
-        ``out_channels``; ``ndim``, the number of spatial axes; ``bias``, whether there is one. ``padding="same"`` gives
-        the pairs that it comes to.
+        Options that the function takes for granted, as a layer does. They are not drawn. The names are ``stride``,
+        ``padding``, ``dilation``, ``groups``, ``kernel`` and ``size``, as one number or one per axis; ``batch``,
+        ``in_channels`` and ``out_channels``; ``ndim``, the number of spatial axes; and ``bias``, whether there is one.
+        ``padding="same"`` reaches the function as pairs.
 
     Raises
     ------
     AssertionError
-        If an answer is wrong, changes from call to call or has lost precision. The message has the smallest problem
-        found, as Python text, and what is wrong.
+        If an answer is wrong, changes from call to call or has lost precision. The message shows the smallest problem
+        found, as Python text, and says what is wrong.
     UsageError
-        If an option does not exist or has no such value.
+        If an option does not exist or its value is invalid.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def assert_conforms(
 
 
 def _words(name: str, found: Finding) -> str:
-    """The problem as Python text, channels first, the answer, and what is right."""
+    """Return the error message: the problem as Python text, channels first, the answer, and the correct result."""
     problem, answer = found.problem, found.answer
     g = problem.geometry
     right = problem.expectations(["forward"])["forward"].value
@@ -167,7 +167,7 @@ def _words(name: str, found: Finding) -> str:
 
 
 def _shown(array: Any) -> str:
-    """The array as Python text, if it is small."""
+    """Return the array as Python text if it is small, and otherwise its shape and dtype."""
     array = np.asarray(array)
     if array.size > SHOWN_VALUES:
         return f"an array of shape {array.shape}, {array.dtype.name}"

@@ -1,12 +1,12 @@
-"""Cover the space of convolutions by pairs: its factors, their levels, and problems in which every two levels meet.
+"""Pairwise coverage of the space of convolutions: its factors, their levels, and problems that cover pairs of levels.
 
-A fault often needs two things at once: depthwise and a stride, an odd number of channels and a tail of a row. A factor
-is a property of a problem, such as its number of axes, and a level a class of its values; the levels split where
-libraries change their kernels (4, 8, 16, 32 and 64 channels, whole vectors and tails, padding beyond the kernel). A
-design is a list of problems chosen one by one, each for the pairs of levels that it adds ([1]_).
+A fault often needs two conditions at once, such as depthwise groups and a stride, or an odd number of channels and the
+tail of a row. A factor is a property of a problem, such as its number of axes. A level is a class of its values. The
+levels split where libraries switch to another kernel (4, 8, 16, 32 and 64 channels, whole vectors and tails, padding
+beyond the kernel). A design is a list of problems. Each is chosen in turn for the pairs of levels that it adds ([1]_).
 
-Levels are read off the problem itself (`levels_of`), not off what it was drawn for, so that the share of pairs covered
-is a fact about the problems.
+The levels are those of the problem itself (`levels_of`), not those for which it was drawn. The share of pairs covered
+is therefore a fact about the problems.
 
 References
 ----------
@@ -41,12 +41,12 @@ Row = dict[str, str]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 MOST_PRODUCTS = 300_000
-"""The most multiplications in a forward pass: one or two of a problem's numbers can be large, not all."""
+"""Maximum number of multiplications in a forward pass. One or two sizes of a problem can be large, but not all."""
 MOST_ELEMENTS = 100_000
-"""The most elements of the padded input, the kernel or the result."""
+"""Maximum number of elements of the padded input, the kernel or the result."""
 
 MOST_TAPS = 12
-"""The most taps of a kernel with equal axes, but for one of the axes."""
+"""Maximum number of taps of a kernel with equal axes, counted over all axes but one."""
 
 CHANNELS = {
     "1": (1,),
@@ -69,7 +69,7 @@ OUTPUTS = {
     "1024 and more": (),
 }
 LARGE_OUTPUTS = {1: ((1025,), (1056,), (1203,)), 2: ((33, 32), (31, 35), (9, 130)), 3: ((11, 10, 10), (4, 9, 33))}
-"""By the number of axes, outputs of at least 1024 elements."""
+"""Outputs of at least 1024 elements, by the number of axes."""
 OTHER_OUTPUTS = (1, 2, 3, 4, 5)
 WITHIN, BEYOND = "within the kernel", "beyond the kernel"
 PADDINGS = (
@@ -85,7 +85,7 @@ PADDINGS = (
     "far beyond the kernel",
 )
 FAR = 3
-"""How many times the kernel's extent padding must have to be far beyond it."""
+"""Padding of at least this many times the kernel's extent is far beyond the kernel."""
 
 CHANNELS_FIRST: tuple[str, ...] = ("channels first",)
 LAYOUT_LEVELS: tuple[str, ...] = (*CHANNELS_FIRST, "channels last")
@@ -122,7 +122,7 @@ USUAL = {
     ("values", "normal"): 2,
     ("memory", "contiguous"): 3,
 }
-"""How much oftener than others a level is tried where it adds no pair."""
+"""The weight with which each of these levels is tried where it adds no pair. All other levels have weight 1."""
 
 IMPOSSIBLE = {
     (("kernel", "1"), ("stride", WITHIN)): "a stride above 1 is beyond a kernel of one tap",
@@ -130,11 +130,11 @@ IMPOSSIBLE = {
     (("kernel", "1"), ("padding", "pairs")): "padding is beyond a kernel of one tap",
     (("stride", "1"), ("output", "one, pixels left over")): "a stride of 1 leaves no pixels over",
 }
-"""Pairs of levels that no convolution has."""
+"""Pairs of levels that no convolution has, with the reason."""
 
 
 class Drawn(NamedTuple):
-    """A problem of a design, but for its numbers."""
+    """A problem of a design, without its numbers."""
 
     signature: Signature
     values: str
@@ -142,13 +142,13 @@ class Drawn(NamedTuple):
 
 
 def levels_of(signature: Signature, values: str, arrangement: str) -> Row:
-    """Return the level of each factor that a problem has.
+    """Return a problem's level of each factor.
 
     Parameters
     ----------
     signature : tuple
     values : str
-        A kind of values, or ``"given"``, which is no level.
+        A kind of values, or ``"given"``, which is not a level.
     arrangement : str
 
     Examples
@@ -218,7 +218,7 @@ def _output_level(g: Geometry) -> str:
 
 
 class Picks:
-    """Pick from options so that all come in turn: each once in random order, then all again."""
+    """A random picker that returns every option once, in random order, before it repeats any."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -241,21 +241,21 @@ class Picks:
 
 
 def settle(row: Row, pick: Picks, fixed: Mapping[str, Any] = NOTHING, *, large: bool = False) -> Signature | None:
-    """Return a convolution that has the levels of a row, or None if this try came to none.
+    """Return a convolution with the levels of a row, or None if this try found none.
 
     Parameters
     ----------
     row : dict
     pick : Picks
     fixed : mapping
-        As in `multiconv.testing.strategies.draw_problems`. What is fixed may have other levels than the row.
+        As in `multiconv.testing.strategies.draw_problems`. Fixed options may have other levels than the row.
     large : bool
-        Whether it may have more than `MOST_PRODUCTS` and `MOST_ELEMENTS`.
+        Whether the convolution may exceed `MOST_PRODUCTS` and `MOST_ELEMENTS`.
 
     Raises
     ------
     ConvError
-        If what is fixed contradicts itself or the row.
+        If the fixed options contradict each other or the row.
     """
     ndim = fixed.get("ndim", int(row["axes"]))
     kernel = _along(fixed["kernel"], ndim) if "kernel" in fixed else _kernel(row["kernel"], ndim, pick)
@@ -349,7 +349,7 @@ def _padding(level: str, extent: Shape, pick: Picks) -> Any:
 
 
 def _channels(row: Row, pick: Picks, fixed: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    """The groups, and the channels of input and output."""
+    """Return the numbers of groups, input and output channels, or None if the fixed ones do not fit the row."""
     totals = [fixed[name] for name in ("in_channels", "out_channels") if name in fixed]
     able = [n for n in GROUPS[row["groups"]] if all(total % n == 0 for total in totals)]
     if "groups" not in fixed and not able:
@@ -369,7 +369,7 @@ def _layout(level: str, ndim: int, pick: Picks) -> str | None:
 
 
 def _size(level: str, spec: ConvSpec, kernel: Shape, extent: Shape, pick: Picks) -> Shape | None:
-    """The size of an input whose output has a level."""
+    """Return the size of an input whose output has this level, or None if there is none."""
     ndim = len(kernel)
     if level == "1024 and more":
         outputs = list(pick("large outputs", LARGE_OUTPUTS[ndim]))
@@ -385,13 +385,13 @@ def _size(level: str, spec: ConvSpec, kernel: Shape, extent: Shape, pick: Picks)
     pads = spec.fixed_pads(kernel)
     size = []
     for axis, (out, s, e) in enumerate(zip(outputs, spec.each(ndim)[0], extent)):
-        if pads is None:  # as in SAME with a stride, whose padding depends on the size
+        if pads is None:  # SAME with a stride: the padding depends on the size
             least, most = (out - 1) * s + 1, out * s
             whole = min((out - 1) * s + e, most)
         else:
             padding = sum(pads[axis])
             first = (out - 1) * s + e - padding
-            out += max(0, -(-(1 - (first + s - 1)) // s))  # more outputs where so much padding has more
+            out += max(0, -(-(1 - (first + s - 1)) // s))  # large padding alone can give more outputs
             least = whole = (out - 1) * s + e - padding
             most = least + s - 1
         if axis == left_over:
@@ -410,7 +410,7 @@ def _size(level: str, spec: ConvSpec, kernel: Shape, extent: Shape, pick: Picks)
 
 @dataclass
 class Coverage:
-    """The pairs of levels that problems have had so far.
+    """The pairs of levels that problems have covered so far.
 
     Parameters
     ----------
@@ -438,7 +438,8 @@ class Coverage:
     def add(self, row: Row) -> None:
         """Count a problem with these levels.
 
-        A batch of zero has no numbers in which another two levels could show anything: only its own pairs count.
+        An empty batch has no values that could show a fault of two other levels. So only the pairs that include the
+        empty batch count.
         """
         numbers = sorted(self.number[level] for level in row.items() if level in self.number)
         empty = self.number.get(EMPTY_BATCH)
@@ -448,7 +449,7 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """The share of the pairs that can occur together, that have.
+        """Return the share of the possible pairs that have been covered.
 
         Examples
         --------
@@ -460,7 +461,7 @@ class Coverage:
 
 @cache
 def _can_meet(levels: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
-    """Which pairs of levels can occur together, by their numbers, the lower one first."""
+    """Return which pairs of levels can occur together, as a matrix indexed by their numbers, the lower one first."""
     possible = np.zeros((len(levels), len(levels)), bool)
     for a, b in combinations(range(len(levels)), 2):
         first, second = levels[a], levels[b]
@@ -470,27 +471,27 @@ def _can_meet(levels: tuple[tuple[str, str], ...]) -> npt.NDArray[np.bool_]:
 
 
 TRIES = 24
-"""How many rows are compared for each problem."""
+"""Number of rows that are compared for each problem."""
 ATTEMPTS = 200
-"""How many rows may come to no convolution before a problem is given up."""
+"""Number of times that `TRIES` rows are tried before a problem is given up."""
 
 
 def design(count: int, seed: int, coverage: Coverage, fixed: Mapping[str, Any] = NOTHING) -> list[Drawn]:
-    """Return problems that cover pairs of levels which have not been covered, each with a shape of its own.
+    """Return problems that cover new pairs of levels, each with its own shape.
 
     Parameters
     ----------
     count : int
     seed : int
     coverage : Coverage
-        What has been covered. The problems are added to it.
+        The pairs covered so far. The problems are added to it.
     fixed : mapping
         As in `multiconv.testing.strategies.draw_problems`.
 
     Raises
     ------
     ConvError
-        If no convolution has what is fixed.
+        If no convolution matches the fixed options.
 
     Examples
     --------
@@ -528,7 +529,10 @@ def _next(
 
 
 def _rows(coverage: Coverage, weights: npt.NDArray[Any], rng: np.random.Generator) -> list[list[int]]:
-    """Rows of levels, those that cover most first. Each begins with a pair that has not been covered."""
+    """Return rows of levels, those that cover the most new pairs first.
+
+    Three quarters of the rows are drawn around a pair that has not been covered.
+    """
     rows = np.empty((TRIES, len(coverage.of_factor)), int)
     for factor, numbers in enumerate(coverage.of_factor):
         share = weights[numbers] / weights[numbers].sum()

@@ -1,4 +1,4 @@
-"""Options that are fixed and not drawn, as people write them."""
+"""Options that are fixed instead of drawn, in the forms that users write."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ OPTIONS = (*NUMBERS, *ALONG_AXES, "padding", "layout", "ndim", "bias")
 
 
 def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str, Any]:
-    """Return what is fixed, each option as a number or a tuple.
+    """Return the fixed options, each as a number or a tuple.
 
     Parameters
     ----------
     fixed : mapping
-        Options by name, as people write them: numbers, lists or tuples.
+        Options by name, as users write them: numbers, lists or tuples.
     others : collection of str
-        What else the caller takes, to be suggested for a name that is misspelt.
+        Other options of the caller, which can be suggested for a misspelt name.
 
     Raises
     ------
     UsageError
-        If there is no such option, or it has no such value.
+        If an option does not exist, or its value is invalid.
 
     Examples
     --------
@@ -84,19 +84,19 @@ def _number(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
 
 
 def some_of(name: str, given: Any, possible: Collection[str]) -> tuple[str, ...]:
-    """Return the words that were given, if all are possible and there is at least one.
+    """Return the given words if all are possible and there is at least one.
 
     Parameters
     ----------
     name : str
-        Of the parameter, for the error.
+        Name of the parameter, for the error message.
     given : str, dtype, or sequence of these
     possible : collection of str
 
     Raises
     ------
     UsageError
-        If a word is not possible, or none was given.
+        If a word is not possible, or no word was given.
 
     Examples
     --------

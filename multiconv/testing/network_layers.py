@@ -1,4 +1,4 @@
-"""Problems from the convolution layers of well-known networks, so that the usual sizes are always asked."""
+"""Problems from the convolution layers of well-known networks, so that common sizes are always tested."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from multiconv.testing.coverage import NOTHING
 from multiconv.testing.strategies import with_values
 
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}
-"""As each network was published."""
+"""The layout in which each network was published."""
 CANDIDATE_PRODUCTS = 250_000
-"""The most multiplications of a layer that a stranger's function is asked, as it may be a loop in Python."""
+"""Maximum number of multiplications in a layer for a third-party function, which may be a loop in Python."""
 
 
 def layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int, products: int) -> Problem:
-    """Return a network's layer as a problem, on an image so small that it takes about so many multiplications.
+    """Return a network's layer as a problem, on an image small enough for about `products` multiplications.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int, produ
     dtype, values : str
     seed : int
     products : int
-        As `multiconv.layers.Layer.reduced` takes it.
+        Number of multiplications, as in `multiconv.layers.Layer.reduced`.
 
     Examples
     --------
@@ -45,17 +45,18 @@ def layer_problem(layer: layers.Layer, dtype: str, values: str, seed: int, produ
 def layer_problems(
     dtype: str, values: Sequence[str], seed: int, fixed: Mapping[str, Any] = NOTHING, products: int = CANDIDATE_PRODUCTS
 ) -> list[Problem]:
-    """Return the networks' layers as problems, those that take no more multiplications and have all that is fixed.
+    """Return the networks' layers as problems: those that match the fixed options and are small enough.
 
     Parameters
     ----------
     dtype : str
     values : sequence of str
-        The kinds of values that there may be: integers and normal ones in turn, where both may be.
+        The kinds of values to use. If both integers and normal values are among them, these two alternate.
     seed : int
     fixed : mapping
         As in `multiconv.testing.strategies.draw_problems`.
     products : int
+        Maximum number of multiplications in a layer, on a smaller image.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def layer_problems(
 
 
 def _has(layer: layers.Layer, fixed: Mapping[str, Any]) -> bool:
-    """Whether a layer has all that is fixed; whether it has a bias is not asked, as it can have one or none."""
+    """Return whether a layer matches the fixed options. The bias is ignored, as every layer works with or without."""
     g = layer.geometry()
     own: dict[str, Any] = {
         "ndim": g.ndim, "batch": g.batch, "groups": g.groups, "in_channels": g.in_channels,

@@ -1,4 +1,4 @@
-"""The smallest problem that still fails, and whether it always does."""
+"""Shrinking: the smallest problem that still fails, and whether it always fails."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from multiconv.testing.coverage import NOTHING
 from multiconv.testing.strategies import with_values
 
 TRIES = 300
-"""How many problems to try before shrinking."""
+"""Number of problems to try before shrinking."""
 REPEATS = 20
-"""How often a problem that fails is asked again, to see whether it always does."""
+"""Number of times that a failing problem is run again, to see whether it always fails."""
 FEW_VALUES = 64
-"""The most elements of an array that is shrunk element by element."""
+"""Maximum number of elements of an array that is shrunk element by element."""
 
 
 @st.composite
 def no_larger(
     draw: st.DrawFn, problem: Problem, fixed: Mapping[str, Any] = NOTHING, values: Sequence[str] = ALL_VALUES
 ) -> Problem:
-    """Problems like this one in kind, none larger in anything, and with the same options where they are fixed.
+    """Draw a problem of the same kind that is no larger in any size and keeps the fixed options.
 
-    Each number is small, half of the problem's or the problem's own, so that what makes it fail is likely to be kept.
+    Each number is small, half of the problem's number, or the same. This is likely to keep the cause of the failure.
     """
     g, spec = problem.geometry, problem.spec
     own: dict[str, Any] = {"kernel": g.kernel, "stride": g.stride, "dilation": g.dilation, "size": g.size}
@@ -54,7 +54,7 @@ def no_larger(
 
     kernel, stride, dilation, size = (along_axes(what) for what in ("kernel", "stride", "dilation", "size"))
     pairs = tuple((some(before, 0), some(after, 0)) for before, after in g.pads)
-    # Numbers are among the pairs already: once chosen as they are, they would not shrink any more.
+    # Padding given as numbers is covered by the pairs. Kept as numbers, it would not shrink any more.
     words = [spec.padding] if isinstance(spec.padding, str) else []
     paddings: list[Padding] = [0, pairs, *words]
     padding = spec.padding if "padding" in fixed else draw(st.sampled_from(paddings))
@@ -85,7 +85,7 @@ def no_larger(
 
 
 def _kinds(problem: Problem, values: Sequence[str]) -> list[str]:
-    """The kinds of values to shrink to, integers first, as they are easier to read."""
+    """Return the kinds of values to shrink to, with integers first because they are easier to read."""
     if problem.integers:
         return ["integers"] if "integers" in values else [problem.values]
     if problem.values in EXTREME:
@@ -95,7 +95,10 @@ def _kinds(problem: Problem, values: Sequence[str]) -> list[str]:
 
 @st.composite
 def simpler_values(draw: st.DrawFn, problem: Problem) -> Problem:
-    """The same problem with small integers, each drawn on its own, so that they shrink on their own; most are 0."""
+    """Draw small integers for the same problem.
+
+    Each is drawn separately, so that it shrinks separately. Most are 0.
+    """
     largest = largest_integer(problem.dtype)
 
     def array(like: Host) -> Host:
@@ -109,7 +112,7 @@ def simpler_values(draw: st.DrawFn, problem: Problem) -> Problem:
 
 
 Answered = tuple[Any, Judgement]
-"""An answer, or the exception that came instead, and the judgement on it."""
+"""An answer, or the exception raised instead, and the judgement on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +122,12 @@ class Finding:
     Attributes
     ----------
     problem : Problem
-        The smallest found; where an answer changes from call to call, the one in which the fault was first seen.
+        The smallest problem found. If the answer changes from call to call, the problem in which the fault was first
+        seen.
     answer : array or Exception
     judgement : Judgement
     wrong, repeats : int
-        How often the answer was wrong, and how often the problem was asked again.
+        Number of wrong answers, and number of times that the problem was run again.
     """
 
     problem: Problem
@@ -134,7 +138,7 @@ class Finding:
 
     @property
     def fault(self) -> str:
-        """What is wrong, in words, and how often where it is not always."""
+        """Return a description of the fault, and how often it occurs if not always."""
         if self.wrong == self.repeats:
             return str(self.judgement.fault)
         return (
@@ -153,18 +157,18 @@ def reduced(
     fixed: Mapping[str, Any] = NOTHING,
     values: Sequence[str] = ALL_VALUES,
 ) -> Finding:
-    """Reduce a problem that fails to the smallest that fails in the same way, and ask it again a few times.
+    """Reduce a failing problem to the smallest that fails in the same way, and run it again a few times.
 
     Parameters
     ----------
     problem : Problem
     first : tuple
-        Its answer and judgement, as first seen.
+        The answer and the judgement on it, as first seen.
     ask : callable
-        Puts a problem and returns the answer and the judgement on it.
+        Runs a problem and returns the answer and the judgement on it.
     seed : int
     seconds : float
-        How long to go on.
+        Time limit, in seconds.
     fixed, values
         As in `smallest`.
 
@@ -195,7 +199,7 @@ def _repeated(
     symptom: str | None,
     out_of_time: Callable[[], bool],
 ) -> Finding:
-    """Ask a problem again; the answer is the first that is wrong, or the one that was first seen."""
+    """Run a problem again. The finding has the answer that was first seen, or else the first wrong one."""
     wrong = repeats = 0
     while repeats < REPEATS and not (repeats and out_of_time()):
         answer, judgement = ask(problem)
@@ -217,23 +221,25 @@ def smallest(
     fixed: Mapping[str, Any] = NOTHING,
     values: Sequence[str] = ALL_VALUES,
 ) -> Problem:
-    """The smallest problem no larger than this one that Hypothesis finds to fail too: first in shape, then in values.
+    """Find the smallest problem that fails too and is no larger than this one, with Hypothesis.
+
+    The shape is shrunk first, then the values.
 
     Parameters
     ----------
     problem : Problem
-        One that fails.
+        A problem that fails.
     fails : callable
-        Whether a problem fails.
+        Returns whether a problem fails.
     tries : int
-        How many problems to try before shrinking.
+        Number of problems to try before shrinking.
     seed : int
     enough : callable
-        Asked before each try whether to stop with what there is.
+        Called before each try. Returns whether to stop with the smallest problem so far.
     fixed : mapping
-        What must stay, as in `multiconv.testing.strategies.draw_problems`.
+        Options to keep, as in `multiconv.testing.strategies.draw_problems`.
     values : sequence of str
-        The kinds of values that there may be.
+        The kinds of values to use.
 
     Returns
     -------
@@ -253,7 +259,7 @@ def _simplest(
     seed: int,
     enough: Callable[[], bool],
 ) -> Problem:
-    """What Hypothesis shrinks a failure to, or the simplest on its way there."""
+    """Return the problem to which Hypothesis shrinks a failure, or the simplest found when time is up."""
 
     class Enough(Exception):
         """Time is up."""
@@ -284,7 +290,7 @@ def _simplest(
 
 
 def _cost(problem: Problem) -> tuple[int, float]:
-    """How much there is to read in a problem: its elements, then its values."""
+    """Return the amount to read in a problem: the number of elements, then the sum of their magnitudes."""
     arrays = [a for a in (problem.x, problem.w, problem.dy, problem.bias) if a is not None]
     sizes = [np.abs(np.nan_to_num(a.astype(np.float64), nan=np.inf)) for a in arrays]
     with np.errstate(over="ignore"):

@@ -1,8 +1,8 @@
-"""Problems to test a convolution with: given, seeded, or drawn.
+"""Problems to test a convolution with: given, seeded or drawn.
 
-`draw_problems` begins with the `SITUATIONS`, which frameworks have code of their own for or which people get wrong, and
-goes on with a design that covers pairs (`multiconv.testing.coverage`). Each problem has a shape of its own, or, for a
-framework that compiles anew for each shape, one of a few.
+`draw_problems` begins with the `SITUATIONS`: cases for which frameworks have special code, or which are easy to get
+wrong. It goes on with a design that covers pairs of levels (`multiconv.testing.coverage`). Each problem has its own
+shape. For a framework that compiles each shape, the problems share a few shapes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def given_values(
     x_bias: Host | None = None,
     seed: int | None = None,
 ) -> Problem:
-    """A problem with these arrays; a cotangent and a bias for the transposed result are made up where there are none.
+    """Return a problem with the given arrays.
+
+    A missing cotangent is filled with small integers. So is a missing bias of the transposed result, if the result has
+    a bias.
 
     Examples
     --------
@@ -69,7 +72,7 @@ def given_values(
 
 
 def identity(dtype: str) -> Problem:
-    """The problem whose result is its input: a kernel of one tap that is 1.
+    """Return a problem whose result is its input: the kernel has one tap, equal to 1.
 
     Examples
     --------
@@ -91,21 +94,21 @@ def with_values(
     seed: int,
     arrangement: str = "contiguous",
 ) -> Problem:
-    """A problem of this geometry with values from NumPy's default generator.
+    """Return a problem of this geometry with values from NumPy's default generator.
 
     Parameters
     ----------
     source : str
     spec : ConvSpec
     g : Geometry
-        What `spec` resolves to.
+        The geometry to which `spec` resolves.
     dtype : str
     bias : bool
     values : str
         The kind of values, as in `multiconv.oracle.values.seeded`.
     seed : int
     arrangement : str
-        How the arrays lie in memory: one of `multiconv.core.memory.ARRANGEMENTS`.
+        The memory layout of the arrays: one of `multiconv.core.memory.ARRANGEMENTS`.
 
     Examples
     --------
@@ -196,7 +199,7 @@ SITUATIONS: dict[str, dict[str, Any]] = {
         "batch": st.just(1),
         "kernel": st.just(3),
         "dilation": st.just(1),
-        "extra": st.sampled_from([140, 142]),  # x has more or fewer than torch's threshold of 20480 elements
+        "extra": st.sampled_from([140, 142]),  # x has more or fewer elements than torch's threshold of 20480
     },
     "padding beyond the kernel before": {
         "ndim": st.just(2),
@@ -257,24 +260,27 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "three axes": {"ndim": st.just(3), "kernel": _ints(1, 3)},
     "channels last": {"layout": st.just("channels_last"), "in_group": _ints(2, 3)},
 }
-"""By name, what is drawn otherwise than usual: `batch`, `ndim`, `groups`, `padding`, `layout`, the channels `in_group`
-and `out_group`, along each axis `kernel`, `stride`, `dilation`, `pads` and the pixels `extra` to the fewest, and the
-number `dtype` of a dtype. A tuple has a strategy for each axis."""
+"""For each named situation, the options that are not drawn as usual, with their strategies.
+
+The options are `batch`, `ndim`, `groups`, `padding` and `layout`; the channels per group, `in_group` and `out_group`;
+along each axis `kernel`, `stride`, `dilation`, `pads` and `extra`, the number of pixels beyond the smallest input; and
+`dtype`, the number of a dtype. A tuple has one strategy per axis.
+"""
 
 
 @st.composite
 def specs(
     draw: st.DrawFn, situation: str = "anything", fixed: Mapping[str, Any] = NOTHING
 ) -> tuple[ConvSpec, Shape, Shape]:
-    """A convolution's options and the shapes of an input and a kernel that go with them.
+    """Draw a convolution's options, and the shapes of an input and a kernel that match them.
 
     Parameters
     ----------
     situation : str
         One of `SITUATIONS`.
     fixed : mapping
-        What is not drawn: any of ``"stride"``, ``"padding"``, ``"dilation"``, ``"groups"``, ``"layout"`` as
-        `multiconv.ConvSpec` takes them, ``"kernel"``, one int or one an axis, and the number of axes ``"ndim"``.
+        Options that are not drawn: any of ``"stride"``, ``"padding"``, ``"dilation"``, ``"groups"`` and ``"layout"`` as
+        `multiconv.ConvSpec` takes them; ``"kernel"``, one int or one per axis; and ``"ndim"``, the number of axes.
 
     Examples
     --------
@@ -323,7 +329,9 @@ def _paddings(ndim: int) -> st.SearchStrategy[Any]:
 def problems(
     signatures: Sequence[Signature], source: str = "drawn", values: Sequence[str] = VALUES
 ) -> st.SearchStrategy[Problem]:
-    """Problems from a pool of options, shapes of x and w, dtype and whether there is a bias, with values of any kind.
+    """Return a strategy for problems from a pool of signatures, with values of any of the given kinds.
+
+    A signature has the options, the shapes of x and w, the dtype, and whether there is a bias.
 
     Examples
     --------
@@ -342,7 +350,7 @@ def problems(
 
 
 def draw_all(strategy: st.SearchStrategy[Any], count: int, seed: int) -> list[Any]:
-    """As many examples as asked, the same for the same seed.
+    """Draw `count` examples of a strategy; the same seed gives the same examples.
 
     Examples
     --------
@@ -370,7 +378,7 @@ def draw_all(strategy: st.SearchStrategy[Any], count: int, seed: int) -> list[An
 
 
 def draw_signatures(count: int, seed: int, dtypes: Sequence[str] = DTYPES) -> list[Signature]:
-    """Options and shapes of one situation after the other, with each dtype and with and without a bias.
+    """Draw options and shapes of one situation after the other, with each dtype and with and without a bias.
 
     Examples
     --------
@@ -391,7 +399,7 @@ def draw_signatures(count: int, seed: int, dtypes: Sequence[str] = DTYPES) -> li
 
 
 def _last_drawn(strategy: st.SearchStrategy[Any], seed: int) -> Any:
-    """One example; not the first, which Hypothesis makes the simplest."""
+    """Draw one example. It is not the first, since Hypothesis makes that the simplest."""
     return draw_all(strategy, 3, seed)[-1]
 
 
@@ -406,7 +414,7 @@ def draw_problems(
     layouts: Sequence[str] = LAYOUT_LEVELS,
     batches: Sequence[str] = tuple(BATCHES),
 ) -> list[Problem]:
-    """Draw problems: the situations, then a design that covers pairs of levels.
+    """Draw problems: first the situations, then a design that covers pairs of levels.
 
     Parameters
     ----------
@@ -414,24 +422,25 @@ def draw_problems(
     seed : int
     dtypes : sequence of str
     shapes : int, optional
-        How many different shapes, for a framework that compiles each; by default each problem has its own.
+        Number of different shapes, for a framework that compiles each shape. By default each problem has its own shape.
     values : sequence of str
         The kinds of values, as in `multiconv.oracle.values.seeded`.
     fixed : mapping
-        What is not drawn, by name: ``"stride"``, ``"padding"``, ``"dilation"``, ``"groups"``, ``"layout"`` as
-        `multiconv.ConvSpec` takes them; ``"kernel"`` and ``"size"``, one int or a tuple with one an axis; ``"ndim"``,
-        ``"batch"``, ``"in_channels"``, ``"out_channels"`` and ``"bias"``. Then no situations are drawn.
+        Options that are not drawn, by name: ``"stride"``, ``"padding"``, ``"dilation"``, ``"groups"`` and ``"layout"``
+        as `multiconv.ConvSpec` takes them; ``"kernel"`` and ``"size"``, one int or a tuple with one per axis;
+        ``"ndim"``, ``"batch"``, ``"in_channels"``, ``"out_channels"`` and ``"bias"``. If any option is fixed, no
+        situations are drawn.
     arrangements : sequence of str
-        How arrays may lie in memory, as `multiconv.core.memory.ARRANGEMENTS` has it.
+        Memory layouts of the arrays: names of `multiconv.core.memory.ARRANGEMENTS`.
     layouts : sequence of str
-        Of ``"channels first"`` and ``"channels last"``.
+        Either or both of ``"channels first"`` and ``"channels last"``.
     batches : sequence of str
-        Of the levels of `multiconv.testing.coverage.BATCHES`.
+        Any of the levels of `multiconv.testing.coverage.BATCHES`.
 
     Raises
     ------
     ConvError
-        If there is no such option to fix, it has no such value, or no convolution has all that is fixed.
+        If a fixed option does not exist, its value is invalid, or no convolution matches all fixed options.
 
     Examples
     --------
@@ -467,7 +476,7 @@ def share_covered(
     layouts: Sequence[str] = LAYOUT_LEVELS,
     batches: Sequence[str] = tuple(BATCHES),
 ) -> float:
-    """Return the share of pairs of levels that problems cover, of those that can occur together.
+    """Return the share of the possible pairs of levels that problems cover.
 
     Examples
     --------
@@ -481,7 +490,7 @@ def share_covered(
 
 
 def problem_levels(problem: Problem) -> Row:
-    """Return the level that a problem has of each factor of `multiconv.testing.coverage`.
+    """Return a problem's level of each factor of `multiconv.testing.coverage`.
 
     Examples
     --------
@@ -501,7 +510,7 @@ def _problem(drawn: Drawn, seed: int) -> Problem:
 
 
 def _cycle(shape: Shape, dtype: str) -> Host:
-    """1, 2, -1, 3, -2, 1, ...: small integers that tell neighbours apart."""
+    """Return an array of 1, 2, -1, 3, -2, repeated: small integers that differ from their neighbours."""
     return np.resize(np.array([1, 2, -1, 3, -2], dtype_named(dtype)), shape)
 
 
