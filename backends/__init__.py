@@ -1,1 +1,1 @@
-"""The five backends, side by side. Each is found as an entry point of the group ``multiconv.backends``."""
+"""The five backends. Each is found as an entry point of the group ``multiconv.backends``."""

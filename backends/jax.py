@@ -1,4 +1,4 @@
-"""JAX: `jax.lax.conv_general_dilated`, jitted; 64 bits only within the calls that need them."""
+"""JAX: `jax.lax.conv_general_dilated`, jitted. 64-bit mode is on only within the calls that need it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multiconv.core.types import Array, Host, Operation, Shape
 
 
 class JaxBackend(FrameworkBackend):
-    """JAX; takes asymmetric padding and both layouts."""
+    """JAX, which supports asymmetric padding and both layouts."""
 
     name = "jax"
     dtypes = ("float16", "bfloat16", "float32", "float64")
@@ -41,7 +41,7 @@ class JaxBackend(FrameworkBackend):
 
     def from_numpy(self, host: Host) -> Array:
         with self.scope(host.dtype.name):
-            return jax.device_put(np.array(host, order="C"))  # of a copy, as it may share memory with what it is given
+            return jax.device_put(np.array(host, order="C"))  # a copy, because the array may share its memory
 
     def to_numpy(self, array: Array) -> Host:
         host: Host = jax.device_get(array)
@@ -93,7 +93,7 @@ class JaxBackend(FrameworkBackend):
         ]
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
-            # The kernel with its channels swapped within each group: (C_in, C_out / groups, *kernel), and turned round.
+            # The kernel has its channels swapped within each group, (C_in, C_out / groups, *kernel), and is reversed.
             swapped = w.reshape(g.groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(g.in_channels, -1, *g.kernel)
             x = lax.conv_general_dilated(
                 y, self.flip(swapped, range(2, 2 + g.ndim)), (1,) * g.ndim, pads,
@@ -167,7 +167,10 @@ def _in_scope(scope: Any, dtype: str, function: Operation, *arrays: Array) -> An
 
 @cache
 def _in_64_bits() -> Any:
-    """A module that calls another with 64 bits enabled; made once, as Flax keeps every class of modules for good."""
+    """Return a module class that calls another module in 64-bit mode.
+
+    It is created once, because Flax keeps every module class forever.
+    """
     from flax import nnx
 
     class In64Bits(nnx.Module):
@@ -182,16 +185,16 @@ def _in_64_bits() -> Any:
 
 
 def _pads_safely(kernel: Shape, stride: Shape, dilation: Shape, pads: Sequence[tuple[int, int]], out: Shape) -> bool:
-    """Return whether XLA's CPU compiler is right on a convolution with these pads and on its gradients of any order.
+    """Return whether XLA's CPU compiler is correct for a convolution with these pads and its gradients of any order.
 
-    A gradient is itself a convolution, and its pads are those of this one or what they leave of the kernel's extent or
-    of that of the outputs. XLA reads out of bounds where a pad before is negative and the one after it is positive
+    A gradient is itself a convolution. Its pads are those of this one, or the extent of the kernel or of the outputs
+    less those pads. XLA reads out of bounds if the pad before an axis is negative and the pad after it is positive
     (openxla/xla#48713).
     """
     for k, s, d, pair, o in zip(kernel, stride, dilation, pads, out):
         if max(pair) > min((k - 1) * d, (o - 1) * s):
             return False
-        # XLA takes an axis of a gradient for one of groups and aborts the process (0.10.2: "algebraic_simplifier.cc:
+        # XLA mistakes an axis of a gradient for groups and aborts the process (0.10.2: "algebraic_simplifier.cc:
         # Window dimensions do not match RHS shape").
         if k == s == 2 and d == pair[0] == 1:
             return False
@@ -201,7 +204,7 @@ def _pads_safely(kernel: Shape, stride: Shape, dilation: Shape, pads: Sequence[t
 def _conv_general_dilated(
     x: Array, w: Array, stride: Shape, padding: str | Sequence[tuple[int, int]], **options: Any
 ) -> Array:
-    """Do as `lax.conv_general_dilated` for a layer of Flax, but pad by hand where XLA gets it wrong."""
+    """Call `lax.conv_general_dilated` for a layer of Flax, but pad explicitly where XLA gets the padding wrong."""
     size, kernel, dilation = x.shape[1:-1], w.shape[:-2], options["rhs_dilation"]
     extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
     pads = lax.padtype_to_pads(size, extent, stride, padding) if isinstance(padding, str) else padding
@@ -212,7 +215,7 @@ def _conv_general_dilated(
 
 
 def dimension_numbers(g: Geometry) -> tuple[str, str, str]:
-    """The orders of the axes, as `lax` spells them."""
+    """Return the orders of the axes in the notation of `lax`."""
     spatial = "DHW"[3 - g.ndim :]
     data = f"N{spatial}C" if g.channels_last else f"NC{spatial}"
     return data, f"OI{spatial}", data

@@ -1,4 +1,4 @@
-"""MXNet: its operator Convolution, which has symmetric padding only and channels first only."""
+"""MXNet: its operator Convolution, which supports only symmetric padding and channels first."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MxnetBackend(FrameworkBackend):
 
     def native_corr2d(self, X: Array, K: Array) -> Array:
         h, w = K.shape
-        # Nested lists, as autograd refuses to record an assignment into an array.
+        # Nested lists, because autograd can't record an assignment into an array.
         rows = [
             nd.concat(*[(X[i : i + h, j : j + w] * K).sum() for j in range(X.shape[1] - w + 1)], dim=0)
             for i in range(X.shape[0] - h + 1)
@@ -65,7 +65,8 @@ class MxnetBackend(FrameworkBackend):
     def native_conv_transpose(self, g: Geometry) -> Operation:
         deconvolution = _operation(mx.sym.Deconvolution, _options(g, num_filter=g.in_channels, adj=g.output_padding))
         forward = self.native_cross_correlate(g)
-        # nd.Deconvolution is wrong, silently, in float64 where an axis has both, and has no float64 or dilation in 3-D.
+        # nd.Deconvolution is silently wrong in float64 with stride and dilation on one axis. In 3-D it supports neither
+        # float64 nor dilation.
         strided_and_dilated = any(s > 1 and d > 1 for s, d in zip(g.stride, g.dilation))
         plain = g.ndim < 3 and not strided_and_dilated
 
@@ -130,7 +131,7 @@ class MxnetBackend(FrameworkBackend):
 
 
 def _operation(operator: Callable[..., Any], options: dict[str, Any]) -> Operation:
-    """The operator, its options turned into strings once and not at each call: what hybridize does in Gluon."""
+    """Return the operator with its options converted to strings once, not at each call, as Gluon's hybridize does."""
     inputs = [mx.sym.var(name) for name in ("x", "w", "bias")]
     plain = nd.CachedOp(operator(*inputs[:2], no_bias=True, **options))
     biased = nd.CachedOp(operator(*inputs, no_bias=False, **options))
@@ -142,7 +143,7 @@ def _operation(operator: Callable[..., Any], options: dict[str, Any]) -> Operati
 
 
 def _options(g: Geometry, **more: Any) -> dict[str, Any]:
-    """MXNet's keyword arguments, without those that have their default."""
+    """Return MXNet's keyword arguments, without those that have their default value."""
     options = {"stride": g.stride, "dilate": g.dilation, "pad": tuple(before for before, _ in g.pads), **more}
     defaults = {"stride": (1,) * g.ndim, "dilate": (1,) * g.ndim, "pad": (0,) * g.ndim, "adj": (0,) * g.ndim}
     options = {name: value for name, value in options.items() if value != defaults.get(name)}

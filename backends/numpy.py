@@ -1,4 +1,4 @@
-"""NumPy: the algorithms of `multiconv.algorithms.choice`, with gradients by hand."""
+"""NumPy: the algorithms of `multiconv.algorithms.choice`, with hand-written gradients."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
 
 class NumpyBackend(FrameworkBackend):
-    """Convolution written for this project, vectorised; it needs nothing but NumPy.
+    """Vectorised convolution, written for this project, that needs only NumPy.
 
     Parameters
     ----------
     algorithm : str
         ``"direct"``: sums of products only; ``"fast"``: Winograd's algorithm and the FFT too, which round more; or the
-        name of one of `multiconv.algorithms.choice.ALGORITHMS`, which refuses what it can't compute.
+        name of one of `multiconv.algorithms.choice.ALGORITHMS`, which raises an error for what it can't compute.
 
     Raises
     ------
     UsageError
-        If there is no such algorithm; and in a call, if it can't compute what is asked for.
+        If there is no such algorithm. A call also raises it if the algorithm can't compute the requested convolution.
     """
 
     name = "numpy"
@@ -127,12 +127,12 @@ class NumpyBackend(FrameworkBackend):
         groups: int = 1,
         layout: str | None = None,
     ) -> str:
-        """The name of the algorithm that computes a direction for arrays of these shapes.
+        """Return the name of the algorithm that computes a direction for arrays of these shapes.
 
         Parameters
         ----------
         x_shape, w_shape : tuple of int
-            Of the arrays as `cross_correlate` takes them.
+            The shapes of the arrays, as for `cross_correlate`.
         direction : str
             ``"forward"``, ``"input gradient"`` or ``"kernel gradient"``.
         stride, padding, dilation, groups, layout
@@ -141,7 +141,7 @@ class NumpyBackend(FrameworkBackend):
         Raises
         ------
         ConvError
-            If these are not the shapes of a convolution, or the algorithm that this backend shall take can't do it.
+            If these are not the shapes of a valid convolution, or if the chosen algorithm can't compute it.
 
         Examples
         --------
@@ -153,7 +153,7 @@ class NumpyBackend(FrameworkBackend):
         return choose(g.within_reach(), direction, self._wanted)
 
     def normwise_constant(self, g: Geometry, direction: str, dtype: str) -> float | None:
-        """The constant c of `multiconv.core.bounds.normwise` that holds for a direction; None where sums are direct.
+        """Return the constant c of `multiconv.core.bounds.normwise` for a direction, or None where sums are direct.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class NumpyBackend(FrameworkBackend):
 
 
 class Conv:
-    """A layer: a kernel, a bias and options, applied to whatever it is called with.
+    """A layer: a kernel, a bias and options, applied to each input.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
-"""TensorFlow: `tf.nn.conv{1,2,3}d`, channels last, with what its CPU kernels lack composed around it.
+"""TensorFlow: `tf.nn.conv{1,2,3}d`, channels last, with workarounds for what its CPU kernels lack.
 
-On a CPU, TensorFlow has channels last only, explicit pads in 2-D only, no gradient for explicit pads with groups or
-dilation, no dilation together with a stride in 1-D and 3-D, no groups in 3-D, and no gradient for groups or dilation
-but in float32.
+On a CPU, TensorFlow supports only channels last, and explicit pads only in 2-D. It has no gradient for explicit pads
+with groups or dilation, no dilation together with a stride in 1-D and 3-D, and no groups in 3-D. It has gradients for
+groups or dilation only in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multiconv.core.types import Array, Host, Operation
 
 
 class TensorflowBackend(FrameworkBackend):
-    """TensorFlow, eager."""
+    """TensorFlow in eager mode."""
 
     name = "tensorflow"
     dtypes = ("float16", "bfloat16", "float32", "float64")
@@ -48,7 +48,7 @@ class TensorflowBackend(FrameworkBackend):
         return host
 
     def transpose(self, array: Array, axes: Sequence[int]) -> Array:
-        return tf.raw_ops.Transpose(x=array, perm=_constant(tuple(axes)))  # in half the time of tf.transpose
+        return tf.raw_ops.Transpose(x=array, perm=_constant(tuple(axes)))  # twice as fast as tf.transpose
 
     def flip(self, array: Array, axes: Sequence[int]) -> Array:
         return tf.reverse(array, axes)
@@ -72,8 +72,8 @@ class TensorflowBackend(FrameworkBackend):
     def native_cross_correlate(self, g: Geometry) -> Operation:
         conv = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[g.ndim - 1]
         dilation, data_format = (1, *g.dilation, 1), f"N{'DHW'[3 - g.ndim :]}C"
-        # oneDNN misplaces outputs where it strides along an axis of one output, and writes past its memory's end in the
-        # gradient of a kernel of one pixel that strides. So these get the pixels that they see, at stride 1.
+        # oneDNN misplaces outputs if it strides along an axis of one output, and writes past its memory's end in the
+        # gradient of a strided one-pixel kernel. So these get only the pixels that they see, at stride 1.
         pointwise, axes = max(g.kernel) == 1, list(zip(g.out, g.extent, g.stride))
         seen = [slice(None, None, s) if pointwise else slice(e if o == 1 else None) for o, e, s in axes]
         stride = (1, *(1 if pointwise or o == 1 else s for o, _, s in axes), 1)
@@ -127,13 +127,13 @@ class TensorflowBackend(FrameworkBackend):
         kernel, dtype = w.shape[2:], w.dtype.name
         stride, dilation = spec.each(len(kernel))
         extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-        # oneDNN writes past the end of its memory in the gradient of a kernel of one pixel that strides.
+        # oneDNN writes past the end of its memory in the gradient of a strided one-pixel kernel.
         thinned = max(kernel) == 1 and max(stride) > 1
         strided = max(stride) > 1 and not thinned
         subsampled = strided and max(dilation) > 1
-        # oneDNN misplaces outputs where it strides along an axis of one output.
+        # oneDNN misplaces outputs if it strides along an axis of one output.
         apart = strided and not subsampled and spec.groups == 1 and w.shape[1] == 1
-        # "same" is wrong in 3-D where a stride passes the kernel, and the kernel gradient in bfloat16 with any stride.
+        # "same" is wrong in 3-D if a stride exceeds the kernel, and in the bfloat16 kernel gradient with any stride.
         wrong = any(s > k for s, k in zip(stride, kernel)) or (strided and dtype == "bfloat16")
         same = spec.padding in ("same", "same_upper") and not (subsampled or apart or wrong)
         every_stride = (slice(None), *(slice(None, None, s) for s in stride))
@@ -153,7 +153,7 @@ class TensorflowBackend(FrameworkBackend):
         layer.set_weights([w.transpose(*range(2, w.ndim), 1, 0), *([] if bias is None else [bias])])
 
         def with_two_outputs(x: Array) -> Array:
-            """Call the layer with room for a second output along each axis, and cut it off again."""
+            """Call the layer with room for a second output along each axis, and cut that output off again."""
             if all(n is not None and n >= e + s for n, e, s in zip(x.shape[1:-1], extent, stride)):
                 return layer(x)
             size = tf.unstack(tf.shape(x)[1:-1])
@@ -173,7 +173,7 @@ class TensorflowBackend(FrameworkBackend):
             steps = [lambda x: tf.transpose(x, to_last), *steps, lambda y: tf.transpose(y, to_first)]
 
         class Steps(keras.Model):  # type: ignore[misc]
-            """A layer with what goes before and after it."""
+            """A layer with the steps before and after it."""
 
             def __init__(self) -> None:
                 super().__init__(dtype=dtype)
@@ -190,8 +190,8 @@ class TensorflowBackend(FrameworkBackend):
     def pads_natively(self, g: Geometry) -> bool:
         if not any(map(any, g.pads)):
             return True
-        # oneDNN reads and writes other memory in bfloat16 where a pad is as large as the kernel. Where a call takes
-        # only the pixels that it sees, these are those of the padded image.
+        # oneDNN accesses memory out of bounds in bfloat16 if a pad is as large as the kernel. A call that gets only the
+        # pixels that it sees must take them from the padded image.
         fits = all(max(pair) < e for pair, e in zip(g.pads, g.extent))
         plain = g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1
         return fits and plain and not any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
@@ -215,6 +215,6 @@ class TensorflowBackend(FrameworkBackend):
 
 @lru_cache(maxsize=256)
 def _constant(axes: tuple[int, ...]) -> Array:
-    """A permutation as a tensor: to make one with each call takes longer than to transpose a small image."""
+    """Return a permutation as a tensor, cached because creating one is slower than transposing a small image."""
     with tf.init_scope():
         return tf.constant(axes)

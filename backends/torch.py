@@ -1,4 +1,4 @@
-"""PyTorch: `torch.nn.functional.conv{1,2,3}d`, which has symmetric padding only."""
+"""PyTorch: `torch.nn.functional.conv{1,2,3}d`, which supports only symmetric padding."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from multiconv.core.types import Array, Host, Operation
 
 
 class TorchBackend(FrameworkBackend):
-    """PyTorch; channels last is a view of channels first with other strides, which it takes as it is.
+    """PyTorch. Channels last is a view of channels first with other strides, which PyTorch accepts directly.
 
     Parameters
     ----------
     device : str
-        Where NumPy's arrays go; torch's own stay where they are. On CUDA, TF32 is off within a call.
+        The device for NumPy arrays. Tensors stay where they are. On CUDA, TF32 is off within a call.
     """
 
     name = "torch"
@@ -87,7 +87,7 @@ class TorchBackend(FrameworkBackend):
         conv = (F.conv1d, F.conv2d, F.conv3d)[g.ndim - 1]
         dilation, groups = _fewest(g.dilation), g.groups
         padding = _fewest([before for before, _ in g.pads])
-        # oneDNN misplaces outputs where it strides along an axis of one output, where there is no need to stride.
+        # oneDNN misplaces outputs if it strides along an axis of one output, where the stride has no effect.
         stride = _fewest([1 if o == 1 else s for o, s in zip(g.out, g.stride)])
         window = (..., *(slice(e if o == 1 else None) for o, e in zip(g.out, g.extent)))
         cut = any(o == 1 and s > 1 and n > e for o, s, n, e in zip(g.out, g.stride, g.padded, g.extent))
@@ -122,10 +122,10 @@ class TorchBackend(FrameworkBackend):
         # oneDNN crashes on a dilation along an axis with one tap.
         dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation))
         extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-        # It misplaces outputs where it strides along an axis of one output.
+        # oneDNN misplaces outputs if it strides along an axis of one output.
         apart = max(stride) > 1 and spec.groups == 1 and w.shape[1] == 1
         padding = spec.symmetric_padding(kernel)
-        # It reads and writes other memory in bfloat16 where the kernel is larger than the image, padding aside.
+        # oneDNN accesses memory out of bounds in bfloat16 if the kernel is larger than the unpadded image.
         if padding is not None and any(padding) and (apart or w.dtype.name == "bfloat16"):
             padding = None
         conv: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
@@ -156,7 +156,7 @@ class TorchBackend(FrameworkBackend):
     def pads_natively(self, g: Geometry) -> bool:
         if not any(map(any, g.pads)):
             return True
-        # oneDNN reads and writes other memory in bfloat16 where the kernel is larger than the image.
+        # oneDNN accesses memory out of bounds in bfloat16 if the kernel is larger than the unpadded image.
         fits = all(e <= n for e, n in zip(g.extent, g.size))
         return fits and g.symmetric and not any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
 
@@ -178,13 +178,16 @@ class TorchBackend(FrameworkBackend):
 
 
 def _fewest(per_axis: Sequence[int]) -> int | tuple[int, ...]:
-    """One number where all axes have the same: torch reads a tuple more slowly."""
+    """Return a single number if all axes have the same one, because torch reads a tuple more slowly."""
     return per_axis[0] if len(set(per_axis)) == 1 else tuple(per_axis)
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Without TF32 in cuDNN, which has it by default: in the words of torch 2.9, or of those before it."""
+    """Turn off TF32 in cuDNN, where it is on by default.
+
+    Since torch 2.9, the setting has another name.
+    """
     cudnn: Any = torch.backends.cudnn
     owner, name, off = (
         (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
@@ -198,7 +201,7 @@ def full_precision() -> Iterator[None]:
 
 
 class WithTwoOutputs(nn.Module):
-    """A layer without padding, called with room for a second output along each axis, which is cut off again."""
+    """A layer without padding, called with room for a second output along each axis, which is then cut off."""
 
     def __init__(self, layer: Any, extent: Sequence[int]) -> None:
         super().__init__()
@@ -213,7 +216,7 @@ class WithTwoOutputs(nn.Module):
 
 
 class Apply(nn.Module):
-    """A function as a module, to stand before or after a layer."""
+    """A function as a module, for use before or after a layer."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()

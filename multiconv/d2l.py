@@ -1,7 +1,7 @@
-"""Dive into Deep Learning's worked examples of sections 7.2 to 7.4, with the numbers the book prints.
+"""Worked examples of Dive into Deep Learning, sections 7.2 to 7.4, with the numbers that the book prints.
 
-The book draws some of its numbers at random and then prints a shape, or compares two results of its own. Here such
-arrays hold small integers, so that every result is exact in float32 and can be compared to the bit.
+In some examples, the book draws random numbers and then prints only a shape, or compares two of its own results. Here,
+such arrays hold small integers, so that every result is exact in float32 and can be compared bit for bit.
 
 References
 ----------
@@ -23,24 +23,24 @@ Array32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One of the book's examples: a call of a backend's operation, and what the book says comes out.
+    """One of the book's examples: a call of a backend's operation, and the result that the book gives.
 
     Attributes
     ----------
     name : str
-        The book's section and what it shows there.
+        The section of the book and the topic of the example.
     operation : str
         The method of `multiconv.core.backend.Backend`: ``"corr2d"``, ``"corr2d_multi_in"``, ``"corr2d_multi_in_out"``
         or ``"cross_correlate"``.
     arrays : tuple of numpy.ndarray
-        Input and kernel, integers in float32 that cannot be written to.
+        Input and kernel: read-only arrays of integers in float32.
     options : mapping
-        The keyword arguments of ``cross_correlate``; empty for the others.
+        The keyword arguments of ``cross_correlate``; empty for the other operations.
     expected : numpy.ndarray or None
-        The result to the bit; None where the book prints a shape only.
+        The exact result, or None where the book prints only a shape.
     expected_shape : tuple of int
-        The result's shape, which every example has. That of ``cross_correlate`` begins with a batch and a channel of 1,
-        which the book leaves out.
+        The shape of the result, which every example has. For ``cross_correlate``, it begins with a batch size of 1 and
+        one channel, which the book leaves out.
 
     Examples
     --------
@@ -67,19 +67,19 @@ def _array(values: Any) -> Array32:
 
 
 def _computes(name: str, operation: str, X: Any, K: Any, expected: Any, **options: Any) -> Example:
-    """An example whose numbers are known."""
+    """Create an example whose result is known."""
     Y = _array(expected)
     return Example(name, operation, (_array(X), _array(K)), Y.shape, Y, options)
 
 
 def _has_shape(name: str, kernel: tuple[int, int], printed: tuple[int, int], **options: Any) -> Example:
-    """7.3's `comp_conv2d`: a kernel of this size on an 8x8 input gives the shape that the book prints."""
+    """Create an example of 7.3's `comp_conv2d`: a kernel of this size on an 8x8 input gives the shape in the book."""
     X, K = _integers(1, 1, 8, 8), _integers(1, 1, *kernel)
     return Example(name, "cross_correlate", (_array(X), _array(K)), (1, 1, *printed), options=options)
 
 
 def _integers(*shape: int) -> Any:
-    """Integers from -3 to 3, in an order that no flip or shift leaves alone."""
+    """Return integers from -3 to 3, in an order that every flip or shift changes."""
     return np.array([pow(2, i, 101) % 7 - 3 for i in range(prod(shape))]).reshape(shape)
 
 

@@ -1,7 +1,7 @@
 """The convolution layers of well-known networks and benchmarks: real shapes to check and to time.
 
-Networks lie in ``data/layers.json``, benchmarks' lists in ``data/layer_sets.json``, each with its source. A shape that
-comes several times is one layer with a `count`, under the name of its first.
+The networks are in ``data/layers.json`` and the lists of benchmarks in ``data/layer_sets.json``, each with its source.
+A shape that occurs several times is one layer with a `count`, under the name of the first occurrence.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Layer:
     Attributes
     ----------
     name : str
-        The layer's name in the network; where several have this shape, the first one's.
+        The name of the layer in the network; if several layers have this shape, the name of the first.
     network : str
     count : int
-        How many layers of this shape the network has.
+        Number of layers of this shape in the network.
     in_channels, out_channels : int
     size, kernel : tuple of int
         Height and width of the input, without padding, and of the kernel.
@@ -53,7 +53,7 @@ class Layer:
     dilation
         As in `multiconv.ConvSpec`.
     batch : int
-        The images that its source gives it; 1 where the source leaves it open.
+        The batch size in its source; 1 if the source leaves it open.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Layer:
 
     @property
     def spec(self) -> ConvSpec:
-        """The layer's options.
+        """Return the options of the layer.
 
         Examples
         --------
@@ -89,12 +89,12 @@ class Layer:
         return ConvSpec(self.stride, self.padding, self.dilation, self.groups)
 
     def geometry(self, batch: int | None = None) -> Geometry:
-        """The layer's convolution of this many images, by default as many as its source gives it.
+        """Compute the geometry of the layer for a batch size. The default is the batch size of its source.
 
         Raises
         ------
         UsageError
-            If the layer is no convolution, such as one whose groups don't divide its channels.
+            If the layer is not a valid convolution, such as one whose groups don't divide its channels.
 
         Examples
         --------
@@ -108,20 +108,21 @@ class Layer:
         return spec.resolve((images, self.in_channels, *self.size), w_shape)
 
     def reduced(self, products: int) -> Layer:
-        """The same layer with an input as much smaller as it takes for so few multiplications an image.
+        """Return the same layer with a smaller input, so that an image takes at most this many multiplications.
 
-        Each axis keeps its parity and its remainder by the stride, so that the last window ends as far from the border
-        as it did, and does not get smaller than what the kernel spans.
+        Each axis keeps its parity and its remainder modulo the stride, so that the last window ends as far from the
+        border as before. No axis becomes smaller than what the kernel spans.
 
         Parameters
         ----------
         products : int
-            The most multiplications that an image may take, as `Geometry.products` counts them.
+            The maximum number of multiplications per image, as `Geometry.products` counts them.
 
         Returns
         -------
         Layer
-            The largest such; the smallest possible if even that takes more; the layer itself if it is small enough.
+            The largest such layer, or the smallest possible one if even that takes more. A layer that is small enough
+            is returned unchanged.
 
         Examples
         --------
@@ -144,7 +145,7 @@ class Layer:
 
 
 def networks() -> list[str]:
-    """The networks whose layers are known.
+    """Return the names of the networks whose layers are known.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def networks() -> list[str]:
 
 
 def layers(network: str) -> tuple[Layer, ...]:
-    """The convolution layers of a network, from input to output, one for each distinct shape.
+    """Return the convolution layers of a network, from input to output, one for each distinct shape.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def layers(network: str) -> tuple[Layer, ...]:
 
 
 def source(network: str) -> str:
-    """Where the layers of a network are from: the paper, and which variant.
+    """Return the source of the layers of a network: the paper, and which variant.
 
     Raises
     ------
@@ -198,7 +199,7 @@ class LayerSet:
     ----------
     name : str
     source : str
-        Where they are from.
+        Where they come from.
     layers : tuple of Layer
     """
 
@@ -208,7 +209,7 @@ class LayerSet:
 
 
 def layer_sets() -> list[str]:
-    """The names of all sets of layers, the networks among them.
+    """Return the names of all sets of layers, including the networks.
 
     Examples
     --------
@@ -219,12 +220,12 @@ def layer_sets() -> list[str]:
 
 
 def layer_set(name: str) -> LayerSet:
-    """A set of layers by name.
+    """Return a set of layers by name.
 
     Raises
     ------
     UsageError
-        If there is none of this name.
+        If there is no set of this name.
 
     Examples
     --------
@@ -247,10 +248,10 @@ def layer_set(name: str) -> LayerSet:
 
 
 def parse_layer(text: str) -> Layer:
-    """A layer from a benchdnn descriptor, from shapes and options, or by the names of its set and itself.
+    """Parse a layer: a benchdnn descriptor, shapes and options, or the names of its set and of the layer.
 
-    In a descriptor a missing width is as the height, what ``oh`` takes beyond the padding is padded after the image,
-    and ``dh`` counts the pixels between taps. The batch is 2 where it is missing.
+    In a descriptor, a missing width equals the height. If ``oh`` takes more pixels than the padding gives, the rest is
+    padded after the image. ``dh`` counts the pixels between taps. The default batch size is 2.
 
     Parameters
     ----------
@@ -261,7 +262,7 @@ def parse_layer(text: str) -> Layer:
     Raises
     ------
     UsageError
-        If it is none of these, or no convolution with two spatial axes.
+        If it is none of these, or not a valid convolution with two spatial axes.
 
     References
     ----------
@@ -288,7 +289,7 @@ def parse_layer(text: str) -> Layer:
 
 
 def descriptor(layer: Layer, batch: int | None = None) -> str:
-    """The layer as a benchdnn descriptor, square where it can be.
+    """Return the layer as a benchdnn descriptor, in the short form for square layers where possible.
 
     Examples
     --------
@@ -347,7 +348,7 @@ def _from_shapes(text: str) -> Layer:
 
 
 def _from_descriptor(text: str) -> Layer:
-    """By the rules of benchdnn's str2desc."""
+    """Parse a descriptor by the rules of benchdnn's str2desc."""
     body, _, _ = text.partition("n") if 'n"' in text else (text, "", "")
     body = body.replace("_", "")
     entries = {what: int(number) for what, number in ENTRY.findall(body)}
@@ -359,7 +360,7 @@ def _from_descriptor(text: str) -> Layer:
         raise UsageError(f"a layer's descriptor has two spatial axes, h and w, but {text!r} has {strange}")
 
     def along(axis: str) -> tuple[int, int, int, int, tuple[int, int]]:
-        """Size, kernel, stride, dilation and pads."""
+        """Return size, kernel, stride, dilation and pads along an axis."""
         n, k, s, d = (
             entries.get(what + axis, entries.get(what + "h", default)) for what, default in zip("iksd", (0, 0, 1, 0))
         )
@@ -419,6 +420,6 @@ def _layers(network: str) -> tuple[Layer, ...]:
 
 
 def _layer(network: str, entry: dict[str, Any]) -> Layer:
-    """A layer from its JSON, which has lists for tuples."""
+    """Create a layer from its JSON, which has lists instead of tuples."""
     size, kernel = tuple(entry["size"]), tuple(entry["kernel"])
     return Layer(**{**entry, "network": network, "size": size, "kernel": kernel})

@@ -1,7 +1,8 @@
-"""For pytest: a fixture `backend` that runs a test on each backend, an option that names them, and their versions.
+"""A pytest plugin: a fixture `backend` that runs a test on each backend, and an option that selects the backends.
 
-``pytest --multiconv-backends torch,jax`` names those that a test must run on; one that is not available ends the run
-before it begins. Without the option they are all that are installed, and the header says which are not.
+``pytest --multiconv-backends torch,jax`` selects the backends that a test must run on. If one of them is not available,
+the run ends before the first test. Without the option, tests run on all installed backends. The report header lists the
+backends with their versions, and which are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ OPTION = "--multiconv-backends"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the option that selects the backends."""
     parser.getgroup("multiconv").addoption(
         OPTION,
         metavar="NAMES",
@@ -27,12 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the fixture, whose parameters are known only now."""
+    """Register the fixture, whose parameters are known only now."""
     config.pluginmanager.register(_fixtures(_chosen(config.getoption(OPTION))), "multiconv-fixtures")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Which backends there are, their versions, and where each runs."""
+    """Return a line with the backends, their versions, and where each runs."""
     from multiconv import registry
 
     option = config.getoption(OPTION)
@@ -44,7 +45,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def _chosen(option: str | None) -> list[str]:
-    """The backends to test, each of which is available."""
+    """Return the names of the backends to test, all of which are available."""
     from multiconv import registry
     from multiconv.core.errors import BackendUnavailable
 
@@ -64,7 +65,7 @@ def _chosen(option: str | None) -> list[str]:
 def _fixtures(names: list[str]) -> ModuleType:
     @pytest.fixture(params=names, scope="session")
     def backend(request: pytest.FixtureRequest) -> Backend:
-        """Each backend, in this process or in a worker as `multiconv.backend` decides."""
+        """Return each backend in turn, in this process or in a worker as `multiconv.backend` decides."""
         from multiconv import registry
 
         return registry.backend(request.param)

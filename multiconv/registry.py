@@ -1,7 +1,7 @@
-"""Which backends there are, where each runs, and how to get one. Nothing is imported until it is asked for.
+"""The registry of backends: which exist, where each runs, and how to install one. Backends are imported on demand.
 
 A backend is an entry point of the group ``multiconv.backends``: its name, and ``"module:class"``. The project's own
-five are found the same way as anybody else's.
+five backends are found in the same way as third-party ones.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ ORDER = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """A backend as `backends` lists it.
+    """A backend, as `backends` lists it.
 
     Attributes
     ----------
     name : str
     version : str or None
-        The framework's.
+        The version of the framework.
     where : str or None
         ``"this process"`` or ``"worker"``; None if it is not available.
     python : str or None
         The path of the Python that it runs in.
     dtypes, devices : tuple of str or None
-        What it computes in, and on; None if it was not asked.
+        The dtypes and devices that it supports; None if it was not probed.
     reason, install : str or None
-        Why it is not available, and the command that gets it.
+        Why it is not available, and the command that installs it.
     """
 
     name: str
@@ -58,7 +58,7 @@ class BackendInfo:
     install: str | None = None
 
     def asdict(self) -> dict[str, Any]:
-        """For JSON.
+        """Convert to a dict, for JSON.
 
         Examples
         --------
@@ -78,7 +78,7 @@ class Place:
 
 
 def names() -> list[str]:
-    """The names of all backends, the project's own five first.
+    """Return the names of all backends, the project's own five first.
 
     Examples
     --------
@@ -90,23 +90,23 @@ def names() -> list[str]:
 
 
 def backend(name: str, *, worker: bool = False, timeout: float | None = None, **options: Any) -> Backend:
-    """A backend by name.
+    """Return a backend by name.
 
     It runs in this process if its framework can be imported here, else in a worker in an environment of its own
-    (``multiconv env create``). Each call with the same arguments gives the same one.
+    (``multiconv env create``). Calls with the same arguments return the same object.
 
     Parameters
     ----------
     name : str
-        ``"torch"``; ``"torch@2.5.1"``, a version in an environment of its own; or ``"torch@/path/to/python"``,
-        somebody's existing environment, which need not have multiconv. The variable ``MULTICONV_TORCH_PYTHON`` names
-        one for plain ``"torch"``.
+        ``"torch"``; ``"torch@2.5.1"``, a version in an environment of its own; or ``"torch@/path/to/python"``, an
+        existing environment, which need not have multiconv. The variable ``MULTICONV_TORCH_PYTHON`` names an existing
+        environment for plain ``"torch"``.
     worker : bool
-        Whether it shall run in a worker even if it could run in this process.
+        Whether to run it in a worker even if it could run in this process.
     timeout : float, optional
-        Seconds that a call in a worker may take; 300 by default.
+        Time limit for a call in a worker, in seconds; 300 by default.
     **options
-        What the backend's own class takes, such as ``algorithm="im2col"`` for NumPy; only in this process.
+        Arguments of the backend's own class, such as ``algorithm="im2col"`` for NumPy; only in this process.
 
     Returns
     -------
@@ -115,9 +115,9 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
     Raises
     ------
     BackendUnavailable
-        If it is not available. The message says why and what to type.
+        If it is not available. The message says why, and what to type.
     UsageError
-        If there is no backend of this name, or it has no such option or value.
+        If there is no backend of this name, or if the backend has no such option or value.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
 
 
 def new_worker(name: str, timeout: float | None = None, environment: dict[str, str] | None = None) -> RemoteBackend:
-    """A backend in a worker of its own, which the caller closes.
+    """Start a backend in a worker of its own, which the caller closes.
 
     Parameters
     ----------
@@ -162,12 +162,13 @@ def new_worker(name: str, timeout: float | None = None, environment: dict[str, s
 
 
 def backends(*, probe: bool = False) -> list[BackendInfo]:
-    """All backends: version, where each runs, or why it can't and what to type.
+    """List all backends with their versions, and where each runs or why it is not available.
 
     Parameters
     ----------
     probe : bool
-        Whether to start each in a worker to see that it loads and to ask for its dtypes and devices. Takes seconds.
+        Whether to start each in a worker, to check that it loads and to ask for its dtypes and devices. This takes
+        seconds.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def backends(*, probe: bool = False) -> list[BackendInfo]:
 
 
 def describe(name: str) -> BackendInfo:
-    """One backend as `backends` lists it, without loading it.
+    """Describe one backend as `backends` lists it, without loading it.
 
     Examples
     --------
@@ -203,7 +204,7 @@ def describe(name: str) -> BackendInfo:
 
 
 def locate(name: str) -> Place:
-    """Where a backend runs, without loading it.
+    """Find where a backend runs, without loading it.
 
     Raises
     ------
@@ -241,7 +242,7 @@ def locate(name: str) -> Place:
 
 
 def unknown_backend(name: str) -> UsageError:
-    """Return the error of a name that no backend has.
+    """Return the error for a name that no backend has.
 
     Examples
     --------
@@ -252,7 +253,7 @@ def unknown_backend(name: str) -> UsageError:
 
 
 def install_command(name: str) -> str:
-    """What to type to get a backend.
+    """Return the command that installs a backend.
 
     Examples
     --------
@@ -331,7 +332,7 @@ def _probe(info: BackendInfo) -> BackendInfo:
 
 
 def _version_here(name: str) -> str | None:
-    """The framework's version in this Python, from what is installed, without importing it."""
+    """Return the version of the framework in this Python, from its metadata, without importing it."""
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
@@ -365,7 +366,7 @@ print(json.dumps(found))
 
 
 def _elsewhere(name: str, python: Path) -> Place:
-    """A backend in somebody's Python, which is asked what it has, without importing a framework."""
+    """Find a backend in another Python, which is asked for the version without importing a framework."""
     from multiconv.workers.environments import RECIPES
 
     recipe = RECIPES.get(name)

@@ -102,7 +102,7 @@ def write_pages(pages: Path, chosen: Sequence[Lesson], tabs: Mapping[str, Mappin
 
 
 def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
-    """A lesson's page, its pictures and its scripts."""
+    """Write a lesson's page, its pictures and its scripts."""
     written = []
     for number, part in enumerate(lesson.parts):
         if isinstance(part, CellPlace):
@@ -125,7 +125,7 @@ def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
 
 
 def cell_tabs(lesson: Lesson, name: str, tabs: Mapping[str, Tab]) -> str:
-    """A tab for each backend, with the code of a cell and its output."""
+    """Return a tab for each backend, with the code of a cell and its output."""
     codes = {backend: next(c.code for c in lesson.cells(backend) if c.name == name) for backend in tabs}
     reference = codes.get(lessons.REFERENCE)
     inner = {}
@@ -140,7 +140,7 @@ def cell_tabs(lesson: Lesson, name: str, tabs: Mapping[str, Tab]) -> str:
 
 
 def differing_lines(reference: str, code: str) -> list[int]:
-    """The numbers of the lines of `code` that `reference` has not, blank ones left out."""
+    """Return the numbers of the lines of `code` that are not in `reference`, without blank ones."""
     ours = code.splitlines()
     matcher = difflib.SequenceMatcher(None, reference.splitlines(), ours, autojunk=False)
     changed = (range(start, end) for tag, _, _, start, end in matcher.get_opcodes() if tag != "equal")
@@ -148,20 +148,20 @@ def differing_lines(reference: str, code: str) -> list[int]:
 
 
 def picture(folder: Path, name: str, wanted: Picture, tabs: Mapping[str, Tab]) -> str:
-    """A picture, or one for each backend, each in a tab."""
+    """Return a picture, or one for each backend in a tab."""
     if not wanted.each:
         return figure(folder, name, wanted, tabs)
     return tab_set({b: figure(folder, f"{name}-{b.partition('@')[0]}", wanted, {b: tab}) for b, tab in tabs.items()})
 
 
 def figure(folder: Path, name: str, wanted: Picture, tabs: Mapping[str, Tab]) -> str:
-    """An SVG file, and the Markdown that has it stand in the page."""
+    """Write an SVG file, and return the Markdown that shows it."""
     (folder / f"{name}.svg").write_text(figures.draw(wanted, tabs))
     return f"::::{{div}} picture\n```{{raw}} html\n:file: {name}.svg\n```\n\n{wanted.caption}\n::::"
 
 
 def agreement(lesson: Lesson, found: Iterable[Comparison]) -> str:
-    """What was compared, and how far the backends lay apart."""
+    """Return a table of the compared values, and how far the backends are apart."""
     ratios = {(c.name, c.backend): c.ratio for c in found}
     backends = list(dict.fromkeys(backend for _, backend in ratios))
     if not ratios:
@@ -179,7 +179,7 @@ def agreement(lesson: Lesson, found: Iterable[Comparison]) -> str:
 
 
 def lesson_index(chosen: Iterable[Lesson], backends: Iterable[str]) -> str:
-    """The list of the lessons, and what they were run with."""
+    """Return the list of the lessons, and the versions that they were run with."""
     versions = ", ".join(f"{title(b)} {registry.locate(b).version}" for b in backends)
     names = "\n".join(lesson.name for lesson in chosen)
     return (
@@ -190,19 +190,19 @@ def lesson_index(chosen: Iterable[Lesson], backends: Iterable[str]) -> str:
 
 
 def title(backend: str) -> str:
-    """The name as people write it; a version stays with it."""
+    """Return a backend's name as people write it, with its version."""
     name, at, version = backend.partition("@")
     return TITLES.get(name, name) + at + version
 
 
 def tab_set(inner: Mapping[str, str]) -> str:
-    """A set of tabs that follows all others in the choice of a framework."""
+    """Return a set of tabs, all of which follow the choice of a framework."""
     items = (f":::::{{tab-item}} {title(b)}\n:sync: {b}\n\n{text}\n:::::" for b, text in inner.items())
     return "\n\n".join(["::::::{tab-set}\n:sync-group: framework", *items, "::::::"])
 
 
 def block(directive: str, argument: str, body: str, options: Iterable[str] = ()) -> str:
-    """A directive whose fence is longer than any in its body."""
+    """Return a directive whose fence is longer than any in its body."""
     fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", body)), 3)
     return "\n".join([f"{fence}{{{directive}}} {argument}", *options, "", f"{body}{fence}"])
 
@@ -211,7 +211,7 @@ def block(directive: str, argument: str, body: str, options: Iterable[str] = ())
 
 
 def api_index(modules: Iterable[str]) -> str:
-    """The package itself, and the list of its modules."""
+    """Return the page of the package, with the list of its modules."""
     names = "\n".join(modules)
     return (
         "# API\n\n```{eval-rst}\n.. automodule:: multiconv\n   :no-members:\n\n"

@@ -71,7 +71,7 @@ def setup(app: Sphinx) -> None:
 def add_explorer(
     app: Sphinx, page: str, template: str, context: dict[str, object], tree: nodes.document | None
 ) -> None:
-    """The explorer's script and style on its page only."""
+    """Add the explorer's script and style to its page only."""
     if page == "explorer":
         app.add_js_file("explorer.js")
         app.add_css_file("explorer.css")

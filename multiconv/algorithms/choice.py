@@ -1,6 +1,6 @@
-"""Which algorithm computes a convolution in NumPy, and the convolution that takes it.
+"""The choice of the algorithm that computes a convolution in NumPy, and the convolution that uses it.
 
-`choose` is the whole choice: a pure function of the geometry.
+`choose` makes the whole choice. It is a pure function of the geometry.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ METHODS = {"forward": "forward", "input gradient": "input_gradient", "kernel gra
 
 
 def choose(g: Geometry, direction: str = "forward", wanted: str = "direct") -> str:
-    """The name of the algorithm that computes a direction of a geometry.
+    """Return the name of the algorithm that computes one direction of a geometry.
 
-    Where `by_adjoint` says so, the input gradient is the forward direction of `adjoint`, and has its algorithm.
+    If `by_adjoint` is true, the input gradient is the forward direction of `adjoint` and uses the algorithm of that.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ def choose(g: Geometry, direction: str = "forward", wanted: str = "direct") -> s
     direction : str
         ``"forward"``, ``"input gradient"`` or ``"kernel gradient"``.
     wanted : str
-        ``"direct"``: sums of products only; ``"fast"``: Winograd's algorithm and the FFT too; or the name of the one
-        to take.
+        ``"direct"``: sums of products only; ``"fast"``: Winograd's algorithm and the FFT too; or the name of one
+        algorithm.
 
     Raises
     ------
     ConvError
-        If the one to take can't compute this.
+        If the named algorithm can't compute this.
 
     Examples
     --------
@@ -87,8 +87,9 @@ def choose(g: Geometry, direction: str = "forward", wanted: str = "direct") -> s
 
 
 def normwise_constant(g: Geometry, direction: str, wanted: str, dtype: str) -> float | None:
-    """The constant c of `multiconv.core.bounds.normwise` of the algorithm that is chosen; None where its sums are
-    direct.
+    """Return the constant c of `multiconv.core.bounds.normwise` for the algorithm that `choose` returns.
+
+    It is None for an algorithm that sums products directly.
 
     Parameters
     ----------
@@ -120,10 +121,11 @@ def normwise_constant(g: Geometry, direction: str, wanted: str, dtype: str) -> f
 
 
 def by_adjoint(g: Geometry) -> bool:
-    """Whether the input gradient is a cross-correlation that is worth computing as one.
+    """Return whether to compute the input gradient as a cross-correlation.
 
-    The stride must be 1. It copies the kernel, and each output for each tap where col2im adds up each pixel for each
-    tap: so not with a large kernel, nor with many more outputs than inputs.
+    The stride must be 1. The cross-correlation copies the kernel, and copies each output once per tap. Its alternative,
+    col2im, adds up each pixel once per tap. So the cross-correlation is slower for a large kernel, and for many more
+    output channels than input channels.
 
     Examples
     --------
@@ -139,9 +141,10 @@ def by_adjoint(g: Geometry) -> bool:
 
 
 def adjoint(g: Geometry) -> Geometry:
-    """The cross-correlation of the cotangent that is the input gradient of a cross-correlation of stride 1.
+    """Return the cross-correlation of the cotangent that gives the input gradient of a cross-correlation of stride 1.
 
-    Its kernel is that of `turned`. Where there is more padding than the kernel reaches, its own is negative.
+    Its kernel is the result of `turned`. Its padding is negative where the original padding exceeds the reach of the
+    kernel.
 
     Examples
     --------
@@ -155,7 +158,7 @@ def adjoint(g: Geometry) -> Geometry:
 
 
 def turned(w: Array, groups: int) -> Array:
-    """The kernel of the adjoint: turned round along every spatial axis, input and output channels exchanged.
+    """Return the kernel of the adjoint: reversed along every spatial axis, with input and output channels exchanged.
 
     Examples
     --------
@@ -171,7 +174,7 @@ def turned(w: Array, groups: int) -> Array:
 
 
 class CrossCorrelation:
-    """Cross-correlation of one geometry and its gradients, by the algorithms that are chosen or wanted.
+    """The cross-correlation of one geometry and its gradients, by the algorithms that `choose` returns.
 
     Parameters
     ----------
@@ -184,7 +187,7 @@ class CrossCorrelation:
         self.g, self.wanted = g, wanted
 
     def __call__(self, x: Array, w: Array, bias: Array | None = None) -> Array:
-        """The cross-correlation of x and w, and the bias."""
+        """Compute the cross-correlation of x and w, plus the bias."""
         y = np.empty(self.g.y_shape, x.dtype)
         self._forward.forward(self._channels_first(x), w, self._channels_first(y))
         if bias is not None:
@@ -192,7 +195,7 @@ class CrossCorrelation:
         return y
 
     def input_gradient(self, dy: Array, w: Array) -> Array:
-        """The gradient of x."""
+        """Compute the gradient of x."""
         dx = np.empty(self.g.x_shape, dy.dtype)
         into, dy = self._channels_first(dx), self._channels_first(dy)
         if by_adjoint(self.g):
@@ -202,7 +205,7 @@ class CrossCorrelation:
         return dx
 
     def kernel_gradient(self, x: Array, dy: Array) -> Array:
-        """The gradient of w."""
+        """Compute the gradient of w."""
         if self.g.batch == 0:
             return np.zeros(self.g.w_shape, dy.dtype)
         dw = np.empty(self.g.w_shape, dy.dtype)
@@ -210,11 +213,11 @@ class CrossCorrelation:
         return dw
 
     def bias_gradient(self, dy: Array) -> Array:
-        """dy summed over everything but the channels."""
+        """Compute the gradient of the bias: the sum of dy over all axes but the channels."""
         return self._channels_first(dy).sum(axis=(0, *range(2, 2 + self.g.ndim)))
 
     def along_channels(self, bias: Array) -> Array:
-        """The bias in a shape that broadcasts over the spatial axes of the geometry's layout."""
+        """Return the bias in a shape that broadcasts over the spatial axes in the layout of the geometry."""
         return bias if self.g.channels_last else bias.reshape(-1, *[1] * self.g.ndim)
 
     @cached_property

@@ -1,9 +1,12 @@
-"""One channel a group, in two dimensions: direct sums over copies of the image, most of them a moved copy of another.
+"""Depthwise convolution in two dimensions, with one input channel per group: direct sums over copies of the image.
 
-- `Taps`: each pixel is copied for each output that sees it;
-- `Depthwise`: each pixel is copied once for each column of the kernel.
+Most of the copies are shifted copies of another copy.
 
-Each output is the sum of its products, so integers are exact, and reals within `multiconv.core.bounds.componentwise`.
+- `Taps` copies each pixel once for each output that sees it;
+- `Depthwise` copies each pixel once for each column of the kernel.
+
+Each output is the sum of its products. So integers are exact, and floating-point numbers are within
+`multiconv.core.bounds.componentwise`.
 """
 
 from __future__ import annotations
@@ -22,28 +25,28 @@ from multiconv.core.spec import Geometry
 from multiconv.core.types import Array, Shape
 
 BLOCK_ELEMENTS = 2**20
-"""How many elements a block of `Taps` or `Depthwise` has."""
+"""Number of elements in a block of `Taps` or `Depthwise`."""
 ONE_PRODUCT_OUTPUTS = 2**12
-"""From how many outputs on `Depthwise` takes one product for all rows of the kernel."""
+"""Minimum number of outputs for which `Depthwise` computes all rows of the kernel in one product."""
 PAGE_BYTES = 4096
-"""The bytes at whose distance a processor takes two addresses for the same, and waits."""
+"""Distance in bytes at which a processor mistakes two addresses for the same one, and waits."""
 CACHE_LINE_BYTES = 64
-"""Bytes that a processor reads at once."""
+"""Number of bytes that a processor reads at once."""
 
 
 class Tap(NamedTuple):
-    """What a tap of the kernel sees along one axis.
+    """The pixels that one tap of the kernel sees along one axis.
 
     Attributes
     ----------
     pixels : slice
-        Those of the image, for the outputs that see any.
+        The pixels inside the image, for the outputs that see any.
     outputs : slice
-        These outputs. The others see padding.
+        Those outputs. The other outputs see padding.
     other : int
-        A tap that sees what this one does, for other outputs.
+        A tap that sees the same pixels for other outputs.
     by : int
-        How many outputs later it does; 0 where there is no such tap.
+        How many outputs later the other tap sees them (negative: earlier); 0 if there is no such tap.
     """
 
     pixels: slice
@@ -53,21 +56,22 @@ class Tap(NamedTuple):
 
 
 class Copies:
-    """What taps see of images: those of one that others see too are copied from the image, and the others' moved.
+    """Copies of the pixels that each tap of the kernel sees.
 
-    No two copies lie whole pages apart.
+    Where several taps see the same pixels, one copy is made from the image, and the others are shifted copies of it. No
+    two copies lie a whole number of pages apart.
 
     Parameters
     ----------
     rows, columns : list of Tap
     shape : tuple of int
-        Of the images that are taken at once: (\\*leading, outputs down, outputs across).
+        The shape of the images that are copied at once: (\\*leading, outputs down, outputs across).
     dtype : dtype
 
     Attributes
     ----------
     flat : array, shape (rows, columns, prod(shape))
-        What each tap sees.
+        The pixels that each tap sees.
 
     Examples
     --------
@@ -97,10 +101,10 @@ class Copies:
             else:
                 clear_around(planes[i, j], row.outputs, column.outputs)
                 self._copied.append((planes[i, j], row, column))
-        self._moves = across + down  # what is moved down may have been moved across before
+        self._moves = across + down  # in this order: the source of a move down may need a move across
 
     def fill(self, images: Array) -> None:
-        """Copy what the taps see of so many images, or fewer."""
+        """Copy the pixels that the taps see of these images, which may be fewer than `shape` has room for."""
         some = [slice(n) for n in images.shape[:-2]]
         for plane, row, column in self._copied:
             plane[(*some, row.outputs, column.outputs)] = images[..., row.pixels, column.pixels]
@@ -109,23 +113,23 @@ class Copies:
             zeros[...] = 0
 
     def _moved(self, to: tuple[int, int], of: tuple[int, int], by: int) -> tuple[Array, Array]:
-        """Where to write and what, so that the copy of one tap is that of another, so much further on."""
+        """Return destination and source of a move that copies one tap from another, shifted by this many outputs."""
         return (self.flat[to][:-by], self.flat[of][by:]) if by > 0 else (self.flat[to][-by:], self.flat[of][:by])
 
 
 class Taps:
-    """One channel a group, in two dimensions: what each tap of the kernel sees as a row of a matrix, and one product.
+    """Depthwise convolution in two dimensions: one matrix product, with the pixels that each tap sees as a row.
 
-    As `Im2col`, but what a tap sees is, where it can be, a moved copy of what another sees: that is faster than to copy
-    it from the image pixel by pixel where rows are short or the stride is not 1. Worth it for small kernels only:
-    ``C_in * prod(kernel)`` elements are copied an output.
+    It works like `Im2col`, but copies the pixels of a tap from those of another tap where it can, with a shift. That is
+    faster than copying them from the image one by one if rows are short or the stride is not 1. It is worth it for
+    small kernels only, because it copies ``C_in * prod(kernel)`` elements per output.
     """
 
     needs = "two spatial axes, one input channel a group, and channels that are not too large"
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         return g.ndim == 2 and g.in_channels == g.groups and prod(g.kernel) * prod(g.out) <= tiling.TILE_ELEMENTS
 
     def __init__(self, g: Geometry) -> None:
@@ -154,20 +158,20 @@ class Taps:
 
 
 class Depthwise:
-    """One channel a group, in two dimensions: for each row of the kernel, a product with moved copies of the channel.
+    """Depthwise convolution in two dimensions: per row of the kernel, a product with shifted copies of the channel.
 
-    A channel is copied once for each column of the kernel, moved by as many pixels. Then the outputs of a row of the
-    kernel are one product of its taps and of these copies, from that row on: ``C_out * prod(kernel)`` products an
-    output, and ``C_in * kernel width`` elements copied. Channels are taken in blocks. For large images at stride 1 all
-    rows of the kernel are one product, with all rows of pixels, and what an output needs of it is added up.
-    The input gradient adds up what each tap adds.
+    Each channel is copied once for each column of the kernel, shifted by that many pixels. Each row of the kernel then
+    adds to the outputs the product of its taps and of these copies, from that row on. That is ``C_out * prod(kernel)``
+    products and ``C_in * kernel width`` copied elements per output. Channels are processed in blocks. For large images
+    at stride 1, one product covers all rows of the kernel and all rows of pixels; the parts that an output needs are
+    then added up. The input gradient adds up what each tap contributes.
     """
 
     needs = "two spatial axes, one input channel a group, and channels that are not too large"
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         return g.ndim == 2 and g.in_channels == g.groups and Depthwise(g).elements <= tiling.TILE_ELEMENTS
 
     def __init__(self, g: Geometry) -> None:
@@ -184,19 +188,19 @@ class Depthwise:
 
     @cached_property
     def starts(self) -> list[tuple[int, int]]:
-        """Where each row of the kernel begins to see every s-th row of the input: (phase, pixel)."""
+        """Compute where each row of the kernel begins to see every s-th row of the input: (phase, pixel)."""
         (s, _), (d, _), (_, across) = self.g.stride, self.g.dilation, self.g.out
         return [(i * d % s, i * d // s * across) for i in range(self.g.kernel[0])]
 
     @cached_property
     def down(self) -> list[Tap]:
-        """The rows of the input of each phase of the stride."""
+        """Return the rows of the input in each phase of the stride."""
         (height, _), (s, _), ((before, _), _) = self.g.size, self.g.stride, self.g.pads
         return [Tap(*pixels_seen(self.rows, height, s, phase - before), phase, 0) for phase in range(s)]
 
     @cached_property
     def columns(self) -> list[Tap]:
-        """The columns of the input that each column of the kernel sees."""
+        """Return the columns of the input that each column of the kernel sees."""
         return taps_along(self.g, 1)
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
@@ -224,10 +228,10 @@ class Depthwise:
                 dw[some, :, i] += np.matmul(dy[number, some], seen.swapaxes(1, 2))
 
     def input_gradient(self, dy: Array, w: Array, dx: Array) -> None:
-        """Write what each tap of the kernel adds to the pixels that it saw into dx."""
+        """Write the input gradient into dx: the sum of what each tap adds to the pixels that it saw."""
         g, kernel = self.g, contiguous(w, self.matrix)
         dy = dy.reshape(g.batch, g.groups, self.many, *g.out)
-        # The pixels of each phase of the stride apart, so that those that a tap saw lie side by side.
+        # Pixels are grouped by the phase of the stride, so that the pixels that a tap saw are adjacent.
         far = [
             max(n + (e - 1) // s, -(-(size + before) // s))
             for n, e, s, size, (before, _) in zip(g.out, g.extent, g.stride, g.size, g.pads)
@@ -262,7 +266,7 @@ class Depthwise:
                 total += np.matmul(kernel[:, :, i], seen, out=room)
 
     def _in_one_product(self, kernel: Array, copies: Array, room: Array, total: Array) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):  # also of what no output needs
+        with np.errstate(over="ignore", invalid="ignore"):  # values that no output needs may overflow
             np.matmul(kernel.reshape(*room.shape[:2], -1), copies[0], out=room)
             rows = room.reshape(len(room), self.many, -1, self.pixels)
             first, second, *others = (rows[:, :, i, at : at + self.outputs] for i, (_, at) in enumerate(self.starts))
@@ -271,12 +275,12 @@ class Depthwise:
                 total += row
 
     def _blocks(self) -> Iterator[tuple[int, slice]]:
-        """Each image, and each block of channels."""
+        """Yield each image with each block of channels."""
         for number, begin in product(range(self.g.batch), range(0, self.g.groups, self.block)):
             yield number, slice(begin, min(begin + self.block, self.g.groups))
 
     def _copies(self, x: Array) -> Iterator[tuple[int, slice, Array]]:
-        """For each image and block what columns of the kernel see: (phases of rows, channels, kernel width, pixels)."""
+        """Yield, per image and block, what kernel columns see: (phases of rows, channels, kernel width, pixels)."""
         copies = Copies(self.down, self.columns, (self.block, self.rows, self.g.out[1]), x.dtype)
         by_channel = copies.flat.reshape(*copies.flat.shape[:2], self.block, -1).swapaxes(1, 2)
         for number, some in self._blocks():
@@ -285,7 +289,7 @@ class Depthwise:
 
 
 def taps_along(g: Geometry, axis: int) -> list[Tap]:
-    """What each tap sees along an axis, and which other tap sees all of that for other outputs.
+    """Return what each tap sees along an axis, and which other tap sees all of it for other outputs.
 
     Examples
     --------
@@ -299,7 +303,7 @@ def taps_along(g: Geometry, axis: int) -> list[Tap]:
     out, size, stride, dilation, before = g.out[axis], g.size[axis], g.stride[axis], g.dilation[axis], g.pads[axis][0]
     seen = [pixels_seen(out, size, stride, tap * dilation - before) for tap in range(g.kernel[axis])]
     by_reach = sorted(range(len(seen)), key=lambda tap: seen[tap][1].stop - seen[tap][1].start)
-    of_phase = {tap * dilation % stride: tap for tap in by_reach}  # of each phase the one that sees most
+    of_phase = {tap * dilation % stride: tap for tap in by_reach}  # for each phase, the tap that sees the most pixels
     found = []
     for tap, (pixels, outputs) in enumerate(seen):
         other = of_phase[tap * dilation % stride]
@@ -311,12 +315,12 @@ def taps_along(g: Geometry, axis: int) -> list[Tap]:
 
 
 def _left(by: int) -> slice:
-    """The places that what is moved by so much leaves."""
+    """Return the positions that a shift by this many outputs leaves empty."""
     return slice(-by, None) if by > 0 else slice(-by)
 
 
 def clear_around(images: Array, rows: slice, columns: slice) -> None:
-    """Write zeros into images, all but these rows and columns.
+    """Write zeros into images everywhere outside of these rows and columns.
 
     Examples
     --------

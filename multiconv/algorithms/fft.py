@@ -1,8 +1,9 @@
 """Cross-correlation with one channel and a large kernel by the fast Fourier transform, tile by tile.
 
-The results are sums of other numbers than the products of the definition, so no error is small against its own output:
-they lie within `multiconv.core.bounds.normwise` with the constant that the algorithm declares, and integers come out
-rounded. Nor does what is not finite stay where it is seen: then `Im2col` does it once more.
+The results are sums of numbers other than the products of the definition, so an error may be large relative to its own
+output. They are within `multiconv.core.bounds.normwise` with the constant that the algorithm declares, and integers are
+rounded. A non-finite value spreads to outputs that do not see it. If any output is not finite, `Im2col` computes the
+result again.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
 
 SPECTRUM_ELEMENTS = 2**19
-"""How many elements the transforms of an image and of a kernel have at most."""
+"""Maximum number of elements in the transforms of an image and of a kernel."""
 
 
 class FFT:
-    """One channel, stride 1, in two dimensions: the product of the transforms of the image and of the kernel.
+    """One channel and stride 1 in two dimensions: the product of the Fourier transforms of the image and of the kernel.
 
-    The image is cut into tiles of a power of two, some four times the kernel, that overlap by as much as the kernel
-    reaches (overlap-save): of each, the outputs that have not gone round its edge are kept. ``log2`` of a tile's pixels
-    products an output, whatever the kernel.
+    The image is cut into tiles whose sides are powers of two, about four times the kernel. The tiles overlap by the
+    reach of the kernel (overlap-save). Of each tile, the outputs that did not wrap around its edge are kept. The number
+    of products per output is ``log2`` of the pixels in a tile, for a kernel of any size.
     """
 
     needs = "two spatial axes, one input channel, stride 1, dilation 1, and a kernel that is not too large"
@@ -39,14 +40,14 @@ class FFT:
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         if g.ndim != 2 or g.in_channels != 1 or {*g.stride, *g.dilation} != {1}:
             return False
         return prod(transform_size(g)) * (1 + g.out_channels) <= SPECTRUM_ELEMENTS
 
     @staticmethod
     def normwise_constant(g: Geometry, dtype: str) -> float:
-        """The constant c of its `multiconv.core.bounds.normwise`."""
+        """Return the constant c of `multiconv.core.bounds.normwise` for this algorithm."""
         return bounds.fft_constant(transform_size(g), channels=1, dtype=dtype)
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
@@ -69,7 +70,7 @@ class FFT:
 
 
 def transform_size(g: Geometry) -> tuple[int, ...]:
-    """The power of two, along each axis, that is about four times the kernel or holds the whole image.
+    """Return, for each axis, the power of two that is about four times the kernel or holds the whole image.
 
     Examples
     --------

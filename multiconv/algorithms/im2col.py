@@ -1,7 +1,7 @@
-"""Cross-correlation as one matrix product, of the kernel as it lies (`Matmul`) or with copied windows (`Im2col`).
+"""Cross-correlation as one matrix product: with the image itself (`Matmul`), or with copied windows (`Im2col`).
 
-Each output is the sum of its products, so integers are exact, and reals within `multiconv.core.bounds.componentwise`.
-An algorithm writes into the result that it is given.
+Each output is the sum of its products. So integers are exact, and floating-point numbers are within
+`multiconv.core.bounds.componentwise`. An algorithm writes its result into an array that the caller passes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
 
 LEAST_TILE_ELEMENTS = 2**19
-"""What a tile of `Im2col` may have in any case."""
+"""Number of elements that a tile of `Im2col` may always have."""
 TILE_OUTPUTS = 1024
-"""How many outputs a tile of `Im2col` has, so that packing the kernel for each tile costs little."""
+"""Number of outputs in a tile of `Im2col`: enough that packing the kernel again for each tile costs little."""
 
 
 class Matmul:
-    """A kernel of one pixel, stride 1, no padding: the product of the kernel and each image, both as they lie.
+    """A kernel of one pixel with stride 1 and no padding: the product of the kernel and each image, without a copy.
 
-    ``C_in / groups * C_out`` products a pixel, and no copy.
+    It takes ``C_in / groups * C_out`` products per pixel.
     """
 
     needs = "a kernel of one pixel, stride 1 and no padding"
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         return prod(g.kernel) == 1 and set(g.stride) == {1} and not any(map(any, g.pads))
 
     def __init__(self, g: Geometry) -> None:
@@ -54,18 +54,18 @@ class Matmul:
 
 
 class Im2col:
-    """The windows of a tile of outputs as the columns of a matrix; then the output is ``w @ columns``.
+    """A product ``w @ columns``, where the columns are the windows of a tile of outputs.
 
-    ``C_in / groups * C_out * prod(kernel)`` products an output, and ``C_in * prod(kernel)`` elements copied. The kernel
-    gradient is ``dy @ columns.T``, and the input gradient ``w.T @ dy``, each row of it added to the pixels that its tap
-    of the kernel saw (col2im).
+    It takes ``C_in / groups * C_out * prod(kernel)`` products and copies ``C_in * prod(kernel)`` elements per output.
+    The kernel gradient is ``dy @ columns.T``. The input gradient is ``w.T @ dy``, where each row is added to the pixels
+    that its tap of the kernel saw (col2im).
     """
 
     needs = "nothing"
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         return True
 
     def __init__(self, g: Geometry) -> None:
@@ -118,7 +118,7 @@ class Im2col:
                     dx[(some, slice(None), *pixels)] += seen[(slice(None), slice(None), tap, *outputs)]
 
     def _seen(self, x: Array, tile: Tile) -> Iterator[tuple[slice, Array]]:
-        """Some images at a time, what each tap of the kernel sees of them: (images, C_in, \\*kernel, \\*outputs)."""
+        """Yield, for some images at a time, what each tap of the kernel sees: (images, C_in, \\*kernel, \\*outputs)."""
         g, (shape, seen, at, padded) = self.g, tile.box
         whole = (slice(None), slice(None))
         box = np.zeros((self.images, g.in_channels, *shape), x.dtype) if padded else None
@@ -131,7 +131,7 @@ class Im2col:
             yield some, windows(images, g, tile.shape)
 
     def _taps(self, tile: Tile) -> Iterator[tuple[Slices, Slices]]:
-        """For each tap of the kernel the pixels that it sees, and the outputs, within the tile, that see them."""
+        """Yield, for each tap of the kernel, the pixels that it sees and the outputs within the tile that see them."""
         g = self.g
         for tap in np.ndindex(*g.kernel):
             both = [

@@ -1,7 +1,8 @@
-"""What the algorithms share: boxes of outputs and the pixels that they see, windows, and products of bounded size.
+"""Helpers of the algorithms: boxes of outputs and the pixels that they see, windows, and products of bounded size.
 
-Arrays are channels first and may be views: input and output of a geometry in either layout. Temporary arrays are
-bounded however large the image is: some tens of megabytes, or what a single output sees if that is more.
+Arrays are channels first and may be views, so that inputs and outputs may have either layout. The size of temporary
+arrays does not depend on the size of the image. It is some tens of megabytes, or the pixels that a single output sees
+if those are more.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ from multiconv.core.types import Array, Shape
 
 Slices = tuple[slice, ...]
 TILE_ELEMENTS = 2**22
-"""The most elements that a temporary array has."""
+"""Maximum number of elements in a temporary array."""
 
 
 class Box(NamedTuple):
-    """The pixels of an image, with padding, that a box of outputs sees.
+    """The pixels of an image, including padding, that a box of outputs sees.
 
     Attributes
     ----------
     shape : tuple of int
-        How many pixels along each axis.
+        Number of pixels along each axis.
     seen : tuple of slice
-        Those of the image.
+        The pixels that are inside the image.
     at : tuple of slice
-        Where they lie in the box; around them is padding.
+        The position of those pixels in the box; around them is padding.
     padded : bool
+        Whether there is any padding.
     """
 
     shape: Shape
@@ -41,7 +43,7 @@ class Box(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Outputs that are computed together: a run of the flattened outputs, and a box of theirs."""
+    """Outputs that are computed together: a run of the flattened outputs that is also a box of outputs."""
 
     run: slice
     first: Shape
@@ -50,7 +52,9 @@ class Tile(NamedTuple):
 
 
 def box_of(g: Geometry, first: Shape, shape: Shape) -> Box:
-    """The pixels that a box of outputs sees. Where a padding is negative, the image is cut.
+    """Return the pixels that a box of outputs sees.
+
+    Where the padding is negative, the image is cropped.
 
     Examples
     --------
@@ -68,10 +72,10 @@ def box_of(g: Geometry, first: Shape, shape: Shape) -> Box:
 
 
 def tiles(g: Geometry, limit: int) -> list[Tile]:
-    """The outputs of an image in boxes whose columns, with the pixels they see, have at most `limit` elements.
+    """Split the outputs of an image into boxes that need at most `limit` elements for their columns and pixels.
 
-    The first axis is cut first, and the next where one of the first is still too much, so that a box is always a run
-    of the flattened outputs. A single output is not cut.
+    The first axis is split first. The next axis is split only if a single index of the first is still too much, so that
+    a box is always a run of the flattened outputs. A single output is not split.
 
     Examples
     --------
@@ -97,7 +101,7 @@ def tiles(g: Geometry, limit: int) -> list[Tile]:
 
 
 def windows(box: Array, g: Geometry, shape: Shape) -> Array:
-    """A view (\\*leading, \\*kernel, \\*outputs) of images (\\*leading, \\*pixels): what each tap of the kernel sees.
+    """Return what each tap sees, as a view (\\*leading, \\*kernel, \\*outputs) of images (\\*leading, \\*pixels).
 
     Examples
     --------
@@ -116,7 +120,9 @@ def windows(box: Array, g: Geometry, shape: Shape) -> Array:
 
 
 def pixels_seen(outputs: int, size: int, stride: int, begin: int) -> tuple[slice, slice]:
-    """Of outputs that see the pixels `begin`, ``begin + stride``, ...: the pixels inside the image, and who sees them.
+    """Return the pixels inside the image that some outputs see, and the outputs that see one.
+
+    The outputs see the pixels `begin`, ``begin + stride``, ..., one each.
 
     Examples
     --------
@@ -131,7 +137,9 @@ def pixels_seen(outputs: int, size: int, stride: int, begin: int) -> tuple[slice
 
 
 def contiguous(w: Array, shape: Shape) -> Array:
-    """The kernel in this shape, as it lies or copied: of one that lies backwards NumPy's products are slow.
+    """Return the kernel in this shape, copied if it is not contiguous.
+
+    NumPy's products are slow on an array with negative strides.
 
     Examples
     --------
@@ -142,7 +150,7 @@ def contiguous(w: Array, shape: Shape) -> Array:
 
 
 def grouped(array: Array, groups: int) -> Array:
-    """A view (N, groups, C / groups, pixels) of an array (N, C, \\*spatial), also of one that lies channels last.
+    """Return a view (N, groups, C / groups, pixels) of an array (N, C, \\*spatial), in either memory layout.
 
     Examples
     --------
@@ -154,7 +162,7 @@ def grouped(array: Array, groups: int) -> Array:
 
 
 def add_product(left: Array, right: Array, result: Array, *, first: bool) -> None:
-    """Add left @ right to a result, which is written to if this is the first; never more than a tile at a time.
+    """Add left @ right to a result, or write it if it is the first, with no more than a tile of temporary elements.
 
     Examples
     --------

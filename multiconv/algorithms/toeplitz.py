@@ -1,6 +1,6 @@
-"""One channel, in two dimensions: cross-correlation as a product with a Toeplitz matrix of the kernel.
+"""Cross-correlation with one channel in two dimensions, as a product with a Toeplitz matrix of the kernel.
 
-Each output is the sum of its products and of zeros, so integers are exact, and reals within
+Each output is the sum of its products and of zeros. So integers are exact, and floating-point numbers are within
 `multiconv.core.bounds.componentwise`.
 """
 
@@ -18,25 +18,27 @@ from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
 
 SIDE = 8
-"""How many outputs, along either axis, `Toeplitz` has in a row of its matrix."""
+"""Number of outputs along either axis in one row of the product of `Toeplitz`."""
 
 
 class Toeplitz:
-    """One channel, stride 1, in two dimensions: a product with a Toeplitz matrix of the kernel.
+    """One channel and stride 1 in two dimensions: a product with a Toeplitz matrix of the kernel.
 
-    A row of the left matrix is a square of pixels, a row of the product the `SIDE` by `SIDE` outputs that see nothing
-    else. The matrix between them has a copy of the kernel in each column, moved by a pixel, and else zeros:
-    ``((SIDE + k - 1) / k)^2`` times the products that there are, but ``(SIDE + k - 1)^2 / SIDE^2`` elements copied
-    an output in place of ``k^2``. The kernel gradient is that of the matrix, summed along its diagonals.
+    Each row of the left matrix is a square of pixels. Each row of the product is the `SIDE` by `SIDE` outputs that see
+    only these pixels. Each column of the Toeplitz matrix contains a copy of the kernel, shifted by a pixel, and zeros
+    elsewhere. This takes ``((SIDE + k - 1) / k)^2`` times as many products as the definition, but copies only
+    ``(SIDE + k - 1)^2 / SIDE^2`` elements per output instead of ``k^2``. The kernel gradient is the gradient of the
+    matrix, summed along its diagonals.
 
-    A zero times what is not finite is NaN where there should be nothing: then `Im2col` does it once more.
+    Zero times a non-finite value is NaN where the definition has no product. If any output is not finite, `Im2col`
+    computes the result again.
     """
 
     needs = "two spatial axes, one input channel, stride 1, dilation 1, and a kernel that is not too large"
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         if g.ndim != 2 or g.in_channels != 1 or {*g.stride, *g.dilation} != {1}:
             return False
         square = (SIDE + g.kernel[0] - 1) * (SIDE + g.kernel[1] - 1)
@@ -87,7 +89,7 @@ class Toeplitz:
             Im2col(g).kernel_gradient(x, dy, dw)
 
     def _diagonals(self, matrix: Array) -> Array:
-        """A view (SIDE, SIDE, C_out, \\*kernel) of the matrix: where each output of a block meets each tap."""
+        """Return a view (SIDE, SIDE, C_out, \\*kernel) of the matrix: where each output of a block meets each tap."""
         down, right, channel, row, column = matrix.strides
         return np.lib.stride_tricks.as_strided(
             matrix,
@@ -96,7 +98,7 @@ class Toeplitz:
         )
 
     def _squares(self, x: Array) -> Iterator[tuple[int, int, Array]]:
-        """For each image and row of some blocks the pixels that they see: (blocks, pixels of a square)."""
+        """Yield, for each image and run of block rows, the pixels that they see: (blocks, pixels of a square)."""
         g = self.g
         for row in self.rows:
             down = min(self.down, -(-(g.out[0] - row) // SIDE))

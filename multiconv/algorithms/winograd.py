@@ -1,8 +1,9 @@
-"""Cross-correlation with a 3 x 3 kernel by Winograd's algorithm: a quarter of the products.
+"""Cross-correlation with a 3 x 3 kernel by Winograd's algorithm, which takes a quarter of the products.
 
-The results are sums of other numbers than the products of the definition, so no error is small against its own output:
-they lie within `multiconv.core.bounds.normwise` with the constant that the algorithm declares, and integers come out
-rounded. Nor does what is not finite stay where it is seen: then `Im2col` does it once more.
+The results are sums of numbers other than the products of the definition, so an error may be large relative to its own
+output. They are within `multiconv.core.bounds.normwise` with the constant that the algorithm declares, and integers are
+rounded. A non-finite value spreads to outputs that do not see it. If any output is not finite, `Im2col` computes the
+result again.
 
 References
 ----------
@@ -29,20 +30,20 @@ POINTS = (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction
 OUTPUTS, TAPS = 4, 3
 SQUARE = OUTPUTS + TAPS - 1
 KERNEL_BYTES = 36 * 2**20
-"""The most that a transformed kernel has; a larger one is taken in parts."""
+"""Maximum size of a transformed kernel, in bytes. A larger kernel is processed in parts."""
 BLOCK_BYTES = 2**22
-"""The most that each of the other temporary arrays has."""
+"""Maximum size of each of the other temporary arrays, in bytes."""
 SQUARES_TOGETHER = 128
-"""How many squares of outputs are computed together, where that is not too much."""
+"""Number of squares of outputs that are computed together, unless that takes too much memory."""
 
 
 class Winograd:
-    """A 3 x 3 kernel: F(4 x 4, 3 x 3), 36 products for 16 outputs where the definition has 144.
+    """A 3 x 3 kernel by F(4 x 4, 3 x 3): 36 products for 16 outputs, where the definition has 144.
 
-    The Toom-Cook algorithm turned round, ``A^T [(G w) * (B^T x)]`` along either axis [1]_. Squares of 6 x 6 pixels and
-    the kernel are evaluated at the points 0, 3/4, -3/4, 3/2, -3/2 and infinity, which err less than whole numbers
-    [2]_; there the sum over the channels is a matrix product for each of the 36 pairs of points. Both axes are
-    transformed at once, by products with Kronecker squares of the three matrices.
+    This is the transposed Toom-Cook algorithm, ``A^T [(G w) * (B^T x)]`` along either axis [1]_. Squares of 6 x 6
+    pixels and the kernel are evaluated at the points 0, 3/4, -3/4, 3/2, -3/2 and infinity, which have smaller errors
+    than integer points [2]_. At each of the 36 pairs of points, the sum over the channels is a matrix product. Both
+    axes are transformed at once, by products with Kronecker squares of the three matrices.
     """
 
     needs = "a 3 x 3 kernel, stride 1, dilation 1 and one group"
@@ -53,12 +54,12 @@ class Winograd:
 
     @staticmethod
     def takes(g: Geometry) -> bool:
-        """Whether it can compute this."""
+        """Return whether the algorithm supports this geometry."""
         return g.kernel == (TAPS, TAPS) and {*g.stride, *g.dilation, g.groups} == {1}
 
     @staticmethod
     def normwise_constant(g: Geometry, dtype: str) -> float:
-        """The constant c of its `multiconv.core.bounds.normwise`."""
+        """Return the constant c of `multiconv.core.bounds.normwise` for this algorithm."""
         return bounds.winograd_constant(*kronecker_squares(), ndim=1, channels=g.in_channels, dtype=dtype)
 
     def forward(self, x: Array, w: Array, y: Array) -> None:
@@ -75,7 +76,7 @@ class Winograd:
         Im2col(g).forward(x, w, y)
 
     def _some_channels(self, x: Array, w: Array, y: Array) -> bool:
-        """Write some channels of the result; False if there is something in it that is not finite."""
+        """Write some channels of the result, and return whether all values are finite."""
         g, channels = self.g, len(w)
         output, kernel, data = (matrix.astype(x.dtype) for matrix in kronecker_squares())
         taps = (kernel @ w.reshape(-1, TAPS**2).T).reshape(SQUARE**2, channels, g.in_channels)
@@ -86,7 +87,7 @@ class Winograd:
             outputs = products.T @ output.T
             if not np.isfinite(outputs.sum()):
                 return False
-            # (C_out, images, rows, across, 4, 4) with the last four moved as one element
+            # The shape is (C_out, images, rows, across, 4, 4); the last axis is moved as one element.
             runs = outputs.view(four).reshape(channels, -1, rows, self.across, OUTPUTS).transpose(1, 0, 2, 4, 3)
             image = (
                 np.ascontiguousarray(runs).view(x.dtype).reshape(-1, channels, rows * OUTPUTS, self.across * OUTPUTS)
@@ -96,7 +97,11 @@ class Winograd:
         return True
 
     def _squares(self, x: Array) -> Iterator[tuple[slice, int, int, Array]]:
-        """Some images, the first row of squares and how many: (SQUARE, SQUARE, C_in, images, rows, across) pixels."""
+        """Yield some images at a time with the pixels that some rows of squares see.
+
+        The items are the images, the first row of squares, the number of rows, and the pixels: (SQUARE, SQUARE, C_in,
+        images, rows, across).
+        """
         g = self.g
         each = SQUARE**2 * max(g.in_channels, g.out_channels)
         together = min(max(BLOCK_BYTES // 4, each * SQUARES_TOGETHER * x.itemsize), BLOCK_BYTES) // (each * x.itemsize)
@@ -118,11 +123,13 @@ class Winograd:
 
 @cache
 def kronecker_squares() -> tuple[Array, Array, Array]:
-    """``A^T``, ``G`` and ``B^T`` of F(4 x 4, 3 x 3), for both axes at once: 16 x 36, 36 x 9 and 36 x 36 in float64.
+    """Return ``A^T``, ``G`` and ``B^T`` of F(4 x 4, 3 x 3) for both axes at once, in float64.
 
-    Of a polynomial product, evaluation at the points is a Vandermonde matrix V and interpolation its inverse. Turned
-    round, that is a correlation: ``A^T = V_4^T``, ``G = V_3`` and ``B^T = V_6^-T`` [1]_. The entries are rational and
-    rounded once.
+    Their shapes are 16 x 36, 36 x 9 and 36 x 36.
+
+    For a product of polynomials, evaluation at the points is a Vandermonde matrix V, and interpolation is its inverse.
+    Transposed, that is a correlation: ``A^T = V_4^T``, ``G = V_3`` and ``B^T = V_6^-T`` [1]_. The entries are rational
+    numbers, rounded once.
 
     Examples
     --------
@@ -138,18 +145,21 @@ def kronecker_squares() -> tuple[Array, Array, Array]:
 
 
 def _vandermonde(terms: int) -> list[list[Fraction]]:
-    """Evaluation of a polynomial of so many terms at the points and at infinity, where the last term is what counts."""
+    """Return the matrix that evaluates a polynomial of this many terms at the points and at infinity.
+
+    At infinity, only the last term counts.
+    """
     infinity = [Fraction(int(power == terms - 1)) for power in range(terms)]
     return [*([point**power for power in range(terms)] for point in POINTS), infinity]
 
 
 def _transposed(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
-    """The rows as columns."""
+    """Return the transpose of a matrix."""
     return [list(column) for column in zip(*matrix)]
 
 
 def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
-    """By Gauss and Jordan, exactly."""
+    """Compute the exact inverse of a matrix by Gauss-Jordan elimination."""
     n = len(matrix)
     rows = [[*row, *(Fraction(int(i == j)) for j in range(n))] for i, row in enumerate(matrix)]
     for i in range(n):
@@ -163,5 +173,5 @@ def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def _kronecker_square(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
-    """The Kronecker product of the matrix with itself."""
+    """Compute the Kronecker product of the matrix with itself."""
     return [[a * b for a in row for b in other] for row in matrix for other in matrix]

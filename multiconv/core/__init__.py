@@ -1,5 +1,5 @@
-"""The interface: what a convolution is, what a backend is, and what goes over the wire to one in another Python.
+"""The core: the definition of a convolution, the backend interface, and the protocol between a worker and its parent.
 
-It imports NumPy and the standard library only (ml_dtypes where bfloat16 is asked for), as it runs in other people's
-Pythons too.
+It imports only NumPy and the standard library, and ml_dtypes when bfloat16 is used. Workers run it in Python
+environments that need not have multiconv.
 """

@@ -1,8 +1,9 @@
-"""The interface: one convolution, whoever computes it.
+"""The backend interface: one convolution API over every framework.
 
-`Backend` is what users call. It owns what is the same whoever computes: validation and its words, and the memory of
-what was already worked out for a signature. Who computes answers with a function for an operation, a geometry and a
-dtype (`plan`): `multiconv.core.framework.FrameworkBackend` by a framework, a worker's backend by asking the worker.
+`Backend` is the class that users call. It validates the arguments, with the same errors on every backend, and caches
+one function per call signature. A subclass implements `plan`, which returns the function for an operation, a geometry
+and a dtype. `multiconv.core.framework.FrameworkBackend` gets it from a framework in this process,
+`multiconv.workers.remote.RemoteBackend` from a worker.
 """
 
 from __future__ import annotations
@@ -23,22 +24,24 @@ REMEMBERED = 4096
 class Backend(abc.ABC):
     """A framework's convolutions behind one interface.
 
-    Arrays go in as NumPy arrays or as the backend's own, and come out as the backend's own. The input is (N, C_in,
-    \\*spatial), or channels last if `layout` says so; the kernel is (C_out, C_in / groups, \\*kernel) in every layout;
-    there are one, two or three spatial axes. All arrays of a call have one dtype, and so has the result.
+    Methods take NumPy arrays or arrays of the backend, and return arrays of the backend. There are one, two or three
+    spatial axes. The shape of the input is (N, C_in, \\*spatial), or (N, \\*spatial, C_in) if `layout` is channels
+    last. The shape of the kernel is (C_out, C_in / groups, \\*kernel) in every layout. All arrays of a call have the
+    same dtype, which is also the dtype of the result.
 
     Attributes
     ----------
     name : str
     dtypes : tuple of str
-        What it computes in.
+        Supported dtypes.
     empty_batch : bool
-        Whether its plans are right on a batch of zero.
+        Whether the functions that `plan` returns are correct for a batch of size 0.
     compiles : bool
-        Whether it compiles anew for each shape, so that many problems of a few shapes are better than many shapes.
+        Whether the backend compiles again for each new shape. If so, many problems of a few shapes run faster than
+        problems of many shapes.
     multiplies_zeros : bool
-        Whether the framework multiplies by zeros that the definition does not have, as XLA does between groups: zero
-        times NaN is NaN, so one factor that is not finite may make NaN of any result.
+        Whether the framework multiplies by zeros that are not in the definition, as XLA does between groups. Zero times
+        NaN is NaN, so a single non-finite factor may turn any result into NaN.
     """
 
     name: str
@@ -53,16 +56,18 @@ class Backend(abc.ABC):
     def __repr__(self) -> str:
         return f"<multiconv backend {self.name} {self.version}, in this process>"
 
-    # ---- Who computes
+    # ---- For subclasses to implement
 
     @property
     @abc.abstractmethod
     def version(self) -> str:
-        """The version of what computes."""
+        """Return the version of the framework."""
 
     @abc.abstractmethod
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """Return the function of the backend's own arrays for an operation on a batch that is not empty.
+        """Return a function on arrays of the backend that computes an operation.
+
+        The batch size is at least 1, unless `empty_batch` is True.
 
         Parameters
         ----------
@@ -74,51 +79,52 @@ class Backend(abc.ABC):
         Raises
         ------
         UnsupportedError
-            If the backend does not have this operation.
+            If the backend does not support this operation.
         """
 
     def plan_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """Return the framework's own module with these weights, in OIHW.
+        """Return the framework's own layer with these weights, which are in OIHW order.
 
         Raises
         ------
         UnsupportedError
-            If the backend has no layers, as by default.
+            If the backend has no layers. This is the default.
         """
         raise UnsupportedError(f"the {self.name} backend has no layers")
 
     def loop(self, operation: str, X: Array, K: Array) -> Array:
-        """Compute ``"corr2d"``, ``"corr2d_multi_in"`` or ``"corr2d_multi_in_out"`` of arrays that have been checked.
+        """Compute ``"corr2d"``, ``"corr2d_multi_in"`` or ``"corr2d_multi_in_out"`` of arrays that have been validated.
 
         Raises
         ------
         UnsupportedError
-            If the backend has no such loops, as by default.
+            If the backend has no such loops. This is the default.
         """
         raise UnsupportedError(f"the {self.name} backend has no {operation}")
 
-    # ---- Arrays: NumPy's, unless a framework has its own
+    # ---- Arrays: NumPy arrays, unless a subclass overrides these methods
 
     def is_array(self, value: Any) -> bool:
-        """Return whether this is an array of the backend's own type."""
+        """Return whether this is an array of the backend."""
         return isinstance(value, np.ndarray)
 
     def dtype(self, array: Array) -> str:
-        """Return the name of the array's dtype, as NumPy has it."""
+        """Return NumPy's name for the dtype of the array."""
         return str(np.dtype(array.dtype).name)
 
     def to_numpy(self, array: Array) -> Host:
-        """Return an array of the backend as a NumPy array, once it is computed."""
+        """Convert an array of the backend to a NumPy array, after waiting until it is computed."""
         return np.asarray(array)
 
     def asarray(self, array: Array) -> Array:
-        """Return a NumPy array as one of the backend's own, of the same dtype; its own arrays unchanged.
+        """Convert a NumPy array to an array of the backend with the same dtype.
+
+        Arrays of the backend are returned unchanged.
 
         Parameters
         ----------
         array : array
-            Laid out in memory in any way: reversed, sliced, read-only, of either byte order. The result may share its
-            memory.
+            In any memory layout: reversed, sliced, read-only, or of either byte order. The result may share its memory.
 
         Examples
         --------
@@ -133,10 +139,10 @@ class Backend(abc.ABC):
         return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
 
     def devices(self) -> list[str]:
-        """Return the devices that it computes on, such as ``["cpu"]``, as far as they are known."""
+        """Return the devices that the backend can use, such as ``["cpu"]``, as far as they are known."""
         return []
 
-    # ---- The interface
+    # ---- For users to call
 
     def cross_correlate(
         self,
@@ -150,15 +156,15 @@ class Backend(abc.ABC):
         groups: int = 1,
         layout: str | None = None,
     ) -> Array:
-        """Cross-correlation, which the frameworks call convolution.
+        """Compute the cross-correlation, which the frameworks call convolution.
 
         ``y[n, o, i] = bias[o] + sum over c, j of x[n, c, i * stride + j * dilation - before] * w[o, c, j]``, where
-        ``i`` and ``j`` run over all spatial axes and ``c`` over the input channels of the group of ``o``; x is zero
-        outside.
+        ``i`` and ``j`` run over all spatial axes, and ``c`` runs over the input channels of the group of ``o``. Outside
+        its bounds, x is zero.
 
         Parameters
         ----------
-        x : array, shape (N, C_in, \\*spatial) or, if `layout` says so, (N, \\*spatial, C_in)
+        x : array, shape (N, C_in, \\*spatial) or, with channels last, (N, \\*spatial, C_in)
         w : array, shape (C_out, C_in / groups, \\*kernel)
         bias : array, shape (C_out,), optional
         stride, padding, dilation, groups, layout
@@ -167,14 +173,14 @@ class Backend(abc.ABC):
         Returns
         -------
         array, shape (N, C_out, \\*out) or (N, \\*out, C_out)
-            Of the backend's own type and of the dtype of `x`.
+            An array of the backend with the dtype of `x`.
 
         Raises
         ------
         ConvError
-            If the arguments do not describe a convolution. The words are the same on every backend.
+            If the arguments do not describe a valid convolution. The message is the same on every backend.
         UnsupportedError
-            If the backend does not compute in this dtype.
+            If the backend does not support this dtype.
 
         References
         ----------
@@ -189,7 +195,7 @@ class Backend(abc.ABC):
                  [37., 43.]]]])
         """
         signature = None
-        # The commonest call has a way of its own, with as little around the framework's call as there can be.
+        # Fast path for the most common call.
         if bias is None and stride.__class__ is padding.__class__ is dilation.__class__ is groups.__class__ is int:
             try:
                 signature = (
@@ -217,9 +223,9 @@ class Backend(abc.ABC):
         groups: int = 1,
         layout: str | None = None,
     ) -> Array:
-        """Convolution in the strict sense: the kernel runs backwards along every spatial axis.
+        """Compute the convolution in the strict sense: the kernel is reversed along every spatial axis.
 
-        Parameters, result and errors are those of `cross_correlate`.
+        Parameters, return value and errors are those of `cross_correlate`.
 
         References
         ----------
@@ -247,29 +253,30 @@ class Backend(abc.ABC):
         layout: str | None = None,
         output_padding: Ints = 0,
     ) -> Array:
-        """Transposed convolution: the adjoint of `cross_correlate` with the same kernel and options.
+        """Compute the transposed convolution: the adjoint of `cross_correlate` with the same kernel and options.
 
         Parameters
         ----------
         x : array, shape (N, C_out, \\*out) or (N, \\*out, C_out)
         w : array, shape (C_out, C_in / groups, \\*kernel)
-            The kernel as `cross_correlate` takes it.
+            The same kernel as for `cross_correlate`.
         bias : array, shape (C_in,), optional
         stride, padding, dilation, groups, layout
-            As in `multiconv.ConvSpec`, and as `cross_correlate` takes them.
+            The same options as for `cross_correlate`; see `multiconv.ConvSpec`.
         output_padding : int or tuple of int
-            Which of the `stride` sizes that `cross_correlate` takes to the size of `x` is meant, 0 the smallest.
+            Selects the size of the result. `cross_correlate` maps `stride` different input sizes to the size of `x`; 0
+            selects the smallest of them.
 
         Returns
         -------
         array, shape (N, C_in, \\*spatial) or (N, \\*spatial, C_in)
-            ``(out - 1) * stride + (kernel - 1) * dilation + 1 - before - after + output_padding`` pixels an axis; with
-            ``"same"``, ``out * stride``.
+            The size per axis is ``(out - 1) * stride + (kernel - 1) * dilation + 1 - before - after + output_padding``,
+            or ``out * stride`` with ``"same"`` padding.
 
         Raises
         ------
         ConvError, UnsupportedError
-            As `cross_correlate`.
+            As in `cross_correlate`.
 
         Examples
         --------
@@ -293,26 +300,26 @@ class Backend(abc.ABC):
         groups: int = 1,
         layout: str | None = None,
     ) -> tuple[Array, Array, Array | None]:
-        """The gradients of `cross_correlate`, by the framework's own autodiff (NumPy's by hand).
+        """Compute the gradients of `cross_correlate` with the framework's own autodiff (hand-written for NumPy).
 
         Parameters
         ----------
         x, w, bias
             As in `cross_correlate`.
         dy : array
-            The cotangent, of the shape of the result of `cross_correlate`.
+            The cotangent, with the shape of the result of `cross_correlate`.
         stride, padding, dilation, groups, layout
             As in `multiconv.ConvSpec`.
 
         Returns
         -------
         dx, dw, dbias : arrays
-            Of the shapes of `x`, `w` and `bias`; `dbias` is None if `bias` is.
+            The gradients of `x`, `w` and `bias`, with their shapes; `dbias` is None if `bias` is None.
 
         Raises
         ------
         ConvError, UnsupportedError
-            As `cross_correlate`, and if `dy` has not the result's shape.
+            As in `cross_correlate`, or if `dy` does not have the shape of the result.
 
         Examples
         --------
@@ -338,10 +345,10 @@ class Backend(abc.ABC):
         groups: int = 1,
         layout: str | None = None,
     ) -> Callable[[Array], Array]:
-        """The framework's own convolution layer with these weights.
+        """Return the framework's own convolution layer with these weights.
 
-        What the layer itself lacks (a pad, another order of the axes) stands before or after it in the framework's own
-        sequential container. The layer holds copies of the weights and can be trained as any other.
+        If the layer does not support the padding or the layout, a pad or a transpose before or after it is added in the
+        framework's own sequential container. The layer holds copies of the weights and can be trained like any other.
 
         Parameters
         ----------
@@ -352,12 +359,12 @@ class Backend(abc.ABC):
         -------
         callable
             ``torch.nn.Conv2d``, ``flax.nnx.Conv``, ``keras.layers.Conv2D``, ``mxnet.gluon.nn.Conv2D`` or a container
-            with one; for NumPy a small class of its own. It takes an array of the backend in `layout`.
+            of one; for NumPy, a small class of the backend. It takes an array of the backend in `layout`.
 
         Raises
         ------
         ConvError, UnsupportedError
-            As `cross_correlate`.
+            As in `cross_correlate`.
 
         Examples
         --------
@@ -374,7 +381,7 @@ class Backend(abc.ABC):
         return self.plan_layer(spec, self._host(w), None if bias is None else self._host(bias))
 
     def corr2d(self, X: Array, K: Array) -> Array:
-        """d2l 7.2's nested loop, in the framework's idiom: for each output a window times the kernel, summed.
+        """Compute d2l 7.2's nested loop in the framework's idiom: each output is the sum of a window times the kernel.
 
         Parameters
         ----------
@@ -388,7 +395,7 @@ class Backend(abc.ABC):
         Raises
         ------
         ConvError
-            If the arrays are not 2-D, not of one dtype, or the kernel is larger than the input.
+            If the arrays are not 2-D or differ in dtype, or if the kernel is larger than the input.
 
         References
         ----------
@@ -405,7 +412,7 @@ class Backend(abc.ABC):
         return self.loop("corr2d", *self._loop_arrays(X, K))
 
     def corr2d_multi_in(self, X: Array, K: Array) -> Array:
-        """d2l 7.4's sum of `corr2d` over the input channels.
+        """Compute d2l 7.4's sum of `corr2d` over the input channels.
 
         Parameters
         ----------
@@ -419,7 +426,7 @@ class Backend(abc.ABC):
         Raises
         ------
         ConvError
-            If the arrays are not 3-D, or have not as many channels as each other, or as `corr2d`.
+            As in `corr2d`, or if the arrays are not 3-D or differ in the number of channels.
 
         References
         ----------
@@ -436,7 +443,7 @@ class Backend(abc.ABC):
         return self.loop("corr2d_multi_in", *self._loop_arrays(X, K, X_axes=3, K_axes=3))
 
     def corr2d_multi_in_out(self, X: Array, K: Array) -> Array:
-        """d2l 7.4's `corr2d_multi_in` for each output channel.
+        """Compute d2l 7.4's `corr2d_multi_in` for each output channel.
 
         Parameters
         ----------
@@ -450,7 +457,7 @@ class Backend(abc.ABC):
         Raises
         ------
         ConvError
-            As `corr2d_multi_in`.
+            As in `corr2d_multi_in`.
 
         References
         ----------
@@ -465,7 +472,7 @@ class Backend(abc.ABC):
         """
         return self.loop("corr2d_multi_in_out", *self._loop_arrays(X, K, X_axes=3, K_axes=4))
 
-    # ---- From a signature to a function, once
+    # ---- Functions cached by call signature
 
     def _call(
         self,
@@ -484,7 +491,7 @@ class Backend(abc.ABC):
     ) -> Any:
         try:
             dtype = x.dtype
-            # True == 1 == 1.0: what is not plainly an int is remembered by its repr, which tells them apart.
+            # True == 1 == 1.0, so options that are not plain ints are cached by their repr, which tells them apart.
             key = signature or (
                 operation,
                 x.__class__,
@@ -524,13 +531,13 @@ class Backend(abc.ABC):
         return function(*own)
 
     def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """The function of the backend's own arrays that computes this."""
+        """Return the function on arrays of the backend for this operation and geometry."""
         if g.batch == 0 and not self.empty_batch:
             return self._empty(operation, g, dtype)
         return self.plan(operation, g.within_reach(), dtype)
 
     def _empty(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """A batch of zero, for frameworks that get even the shape wrong, or refuse."""
+        """Return a function for a batch of size 0, on which some frameworks fail or return a wrong shape."""
 
         def zeros(shape: Shape) -> Array:
             return self.asarray(np.zeros(shape, dtype))
@@ -545,10 +552,10 @@ class Backend(abc.ABC):
             )
         return lambda x, w, bias=None: zeros(g.y_shape)
 
-    # ---- Refusals that concern arrays
+    # ---- Validation of arrays
 
     def _check_arrays(self, **arrays: Any) -> str:
-        """Refuse what is no array, has no dtype of this backend's or not that of the others; return the dtype."""
+        """Check that these are arrays of a single supported dtype, and return that dtype."""
         dtypes = {name: self._dtype(name, a) for name, a in arrays.items() if not (a is None and name == "bias")}
         first, dtype = next(iter(dtypes.items()))
         for name, other in dtypes.items():
@@ -574,12 +581,12 @@ class Backend(abc.ABC):
         raise ConvError(f"{name} must be a NumPy array{own}, not {kind.__module__}.{kind.__qualname__}")
 
     def _host(self, array: Array) -> Host:
-        """A NumPy array that is nobody else's."""
+        """Copy an array to a new contiguous NumPy array in native byte order."""
         host = array if isinstance(array, np.ndarray) else self.to_numpy(array)
         return np.array(host, dtype=host.dtype.newbyteorder("="), order="C", subok=False)
 
     def _loop_arrays(self, X: Array, K: Array, X_axes: int = 2, K_axes: int = 2) -> tuple[Array, Array]:
-        """The arrays of `corr2d` and its like, checked and as the backend's own."""
+        """Validate the arrays of `corr2d` and its variants, and convert them to arrays of the backend."""
         self._check_arrays(X=X, K=K)
         for name, array, axes in (("X", X, X_axes), ("K", K, K_axes)):
             if len(array.shape) != axes:

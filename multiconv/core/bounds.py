@@ -1,26 +1,26 @@
-"""How far apart right results may be. No tolerance is guessed.
+"""Bounds on how far a correct result may be from the oracle. Every tolerance is derived; none is guessed.
 
-A sum of n products of numbers that are exact in a format with unit roundoff u, in any order, in blocks or not, with or
-without fused multiply-add, differs from the exact one by at most ``gamma_n * sum |x| |w|``, ``gamma_n = n u / (1 - n
-u)``: [1]_, eq. 3.5. Each term passes through at most n roundings, and an algorithm that sums in blocks only has fewer
-([2]_). Where the sum is kept in a wider format and rounded once to the result's, ``gamma_n`` is that of the wider
-format, and one more factor ``1 + u`` the result's ([3]_). An operation that is rounded twice, first to a format of at
-least twice the precision, errs by at most ``u + u^2 < u / (1 - u)``, and ``gamma_n`` holds that too, as
-``(1 - u)^-n <= 1 / (1 - n u)``.
+Take a sum of n products whose factors are exact in a format with unit roundoff u. The computed sum differs from the
+exact one by at most ``gamma_n * sum |x| |w|``, where ``gamma_n = n u / (1 - n u)`` ([1]_, eq. 3.5). This holds in any
+order, in blocks or not, with or without fused multiply-add. Each term passes through at most n roundings; an algorithm
+that sums in blocks only has fewer ([2]_). If the sum is kept in a wider format and rounded once to the result's format,
+``gamma_n`` is that of the wider format, and the last rounding adds one factor ``1 + u`` of the result's format ([3]_).
+An operation may also be rounded twice, first to a format of at least twice the precision. Its error is then at most
+``u + u^2 < u / (1 - u)``, which ``gamma_n`` covers too, since ``(1 - u)^-n <= 1 / (1 - n u)``.
 
-Below the smallest normal number errors are absolute. A product can lose half the smallest subnormal number; where
-subnormal numbers are flushed to zero, each product and each partial sum can lose the smallest normal number, and each
-operand that is subnormal itself is lost with all its products.
+Below the smallest normal number, errors are absolute. A product can lose half the smallest subnormal number. If
+subnormal numbers are flushed to zero, each product and each partial sum can lose the smallest normal number, and a
+subnormal operand is lost together with all its products.
 
-A partial sum may overflow where the whole sum does not. With P the sum of the positive products and N that of the
-negative ones, no partial sum in any order exceeds P or falls below -N. So plus infinity is within rounding only where P
-overflows, minus infinity only where N does, and NaN only where both do (`overflow`). A finite result is within the
-bound even there, as nothing overflowed on the way to it.
+A partial sum may overflow even if the whole sum does not. Let P be the sum of the positive products, and N the sum of
+the absolute values of the negative ones. In any order, no partial sum exceeds P or falls below -N. So plus infinity is
+within rounding only if P overflows, minus infinity only if N does, and NaN only if both do (`overflow`). A finite
+result must be within the bound even then, because nothing overflowed on the way to it.
 
-That is the worst case. `multiconv.oracle.precision` tells what is likely.
+These bounds are worst cases. `multiconv.oracle.precision` says which errors are likely.
 
-A fast algorithm, Winograd's or the FFT, does not sum the products that the definition has, and only promises that no
-error is large against the largest element of the data: `normwise`.
+A fast algorithm, such as Winograd's or the FFT, does not sum the products of the definition. It only guarantees that
+errors are small relative to the largest element of the data: `normwise`.
 
 References
 ----------
@@ -49,7 +49,9 @@ Floats = npt.NDArray[Any]
 
 
 def finfo(dtype: npt.DTypeLike) -> Any:
-    """What is known of a floating-point format: `numpy.finfo`, and ml_dtypes' for bfloat16, which NumPy lacks.
+    """Return the limits of a floating-point format, as `numpy.finfo` does.
+
+    For bfloat16, which NumPy lacks, they come from ml_dtypes.
 
     Examples
     --------
@@ -65,7 +67,7 @@ def finfo(dtype: npt.DTypeLike) -> Any:
 
 
 def unit_roundoff(dtype: npt.DTypeLike) -> float:
-    """Half the distance from 1 to the next number.
+    """Return half the distance from 1 to the next larger number.
 
     Examples
     --------
@@ -76,19 +78,19 @@ def unit_roundoff(dtype: npt.DTypeLike) -> float:
 
 
 def gamma(n: int, u: float) -> float:
-    """``n u / (1 - n u)``.
+    """Compute ``n u / (1 - n u)``.
 
     Parameters
     ----------
     n : int
-        The number of terms.
+        Number of terms.
     u : float
-        The unit roundoff.
+        Unit roundoff.
 
     Raises
     ------
     ValueError
-        If ``n u >= 1``, where nothing can be said.
+        If ``n u >= 1``, in which case there is no bound.
 
     Examples
     --------
@@ -110,32 +112,32 @@ def componentwise(
     gradual_underflow: bool = False,
     if_finite: bool = False,
 ) -> Floats:
-    """The largest error that a right result of sums of n products may have against the oracle.
+    """Compute the largest error that a correct result of sums of n products may have against the oracle.
 
     Parameters
     ----------
     magnitude : array
         ``sum |x| |w|`` for each element, in the oracle's format.
     n : int
-        The number of terms of each sum.
+        Number of terms of each sum.
     dtype : str or dtype
         The format of the operands and of the result.
     accumulation : str or dtype, optional
-        The format that the sums are kept in before the result is rounded; by default `dtype` itself, the weakest
-        promise.
+        The format in which the sums are kept before the result is rounded. The default is `dtype` itself, the weakest
+        guarantee.
     flushed : array or float
-        The part of `magnitude` whose products have a subnormal factor, where that may count as zero.
+        The part of `magnitude` whose products have a subnormal factor that may be flushed to zero.
     gradual_underflow : bool
-        Whether what is subnormal is kept. By default it may be flushed to zero.
+        Whether subnormal numbers are kept. By default they may be flushed to zero.
     if_finite : bool
-        Whether to bound the error of finite results only, and so even where partial sums may overflow.
+        Whether to bound only the error of finite results, which is possible even where partial sums may overflow.
 
     Returns
     -------
     array
-        The rounding of the sums, of the result and of the oracle, and what underflow can lose. Zero where there is
-        nothing to sum, and for integers. Infinite where nothing is promised: where ``n u >= 1``, and where partial
-        sums may overflow.
+        The bound: the rounding of the sums, of the result and of the oracle, plus the loss by underflow. It is zero
+        where there is nothing to sum, and for integers. It is infinite where nothing is guaranteed: where ``n u >= 1``,
+        and where partial sums may overflow.
 
     Examples
     --------
@@ -151,7 +153,7 @@ def componentwise(
     relative = _relative(n, dtype, accumulation)
     if relative == inf:
         return np.where(magnitude == 0, 0, inf)
-    # Two more for the rounding of what is written here, and of the comparison.
+    # Two more roundings: of the expressions below, and of the comparison.
     oracle = gamma(n + 2, unit_roundoff(magnitude.dtype))
     lost = underflow(n, dtype, accumulation, gradual=gradual_underflow) * (1 + relative)
     lost = lost + n * float(finfo(magnitude.dtype).smallest_subnormal)
@@ -166,7 +168,7 @@ def componentwise(
 def underflow(
     n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None = None, *, gradual: bool = False
 ) -> float:
-    """Return the most that underflow takes from a sum of n products whose factors are normal numbers.
+    """Compute the largest loss by underflow in a sum of n products whose factors are normal numbers.
 
     Parameters
     ----------
@@ -182,13 +184,13 @@ def underflow(
     """
     summation, result = finfo(accumulation or dtype), finfo(dtype)
     if gradual:
-        halves = float(summation.smallest_subnormal) * ((n + 1) // 2)  # float64 has no half of its smallest number
+        halves = float(summation.smallest_subnormal) * ((n + 1) // 2)  # float64 can't hold half its smallest number
         return halves + float(result.smallest_subnormal)
     return 2 * n * float(summation.tiny) + float(result.tiny)
 
 
 def overflow(magnitude: Floats, value: Floats, n: int, dtype: npt.DTypeLike) -> tuple[Mask, Mask]:
-    """Return where a sum may overflow on the way, upwards and downwards, in some order of its products.
+    """Return where a partial sum may overflow, upwards and downwards, in some order of the products.
 
     Parameters
     ----------
@@ -197,7 +199,7 @@ def overflow(magnitude: Floats, value: Floats, n: int, dtype: npt.DTypeLike) -> 
     value : array
         ``sum x w``.
     n : int
-        The number of terms of each sum.
+        Number of terms of each sum.
     dtype : str or dtype
         The format of the sums.
 
@@ -228,26 +230,26 @@ def normwise(
     c: float,
     dtype: npt.DTypeLike,
 ) -> Floats:
-    """The largest error of a fast algorithm: ``c u (max |x| * sum |w| + |bias|)`` for each channel of the result.
+    """Compute the largest error of a fast algorithm: ``c u (max |x| * sum |w| + |bias|)`` per channel of the result.
 
     Parameters
     ----------
     direction : str
-        One of `multiconv.oracle.problem.DIRECTIONS`. In the gradients, and in ``"conv_transpose"``, `dy` has the place
+        One of `multiconv.oracle.problem.DIRECTIONS`. In the gradients and in ``"conv_transpose"``, `dy` takes the place
         of `x` or `w`.
     x, w, dy : array
-        Channels first.
+        Arrays with channels first.
     bias : array or None
-        Of the result's channels.
+        One number per channel of the result.
     g : Geometry
     c : float
-        What the backend declares of its algorithm, such as `winograd_constant` or `fft_constant`.
+        The constant that the backend declares for its algorithm, such as `winograd_constant` or `fft_constant`.
     dtype : str or dtype
 
     Returns
     -------
     array
-        One bound for each channel, of a shape that broadcasts with the result's. Underflow and overflow are left out.
+        One bound per channel, in a shape that broadcasts with the result's. Underflow and overflow are not included.
 
     Examples
     --------
@@ -276,20 +278,21 @@ def normwise(
 def winograd_constant(
     output: Floats, kernel: Floats, data: Floats, ndim: int, channels: int, dtype: npt.DTypeLike
 ) -> float:
-    """The constant c in `normwise` of Winograd's (Toom-Cook) algorithm, ``A^T [(G h) * (B^T d)]`` for each tile.
+    """Compute the constant c in `normwise` of Winograd's (Toom-Cook) algorithm, ``A^T [(G h) * (B^T d)]`` per tile.
 
-    The error is at most ``gamma_N |A^T| [(|G| |h|) * (|B^T| |d|)]``, N the roundings on any path ([4]_, theorem 1).
-    With ``|d| <= max |x|`` that is at most ``gamma_N max |x| sum |h|`` times the largest ``sum over k of |A^T|[i, k]
-    |G|[k, l] sum |B^T|[k]``. Nested over more axes, that number is raised to their power.
+    The error is at most ``gamma_N |A^T| [(|G| |h|) * (|B^T| |d|)]``, where N is the largest number of roundings on any
+    path ([4]_, theorem 1). With ``|d| <= max |x|``, that is at most ``gamma_N max |x| sum |h|`` times the largest
+    ``sum over k of |A^T|[i, k] |G|[k, l] sum |B^T|[k]``. For an algorithm that is nested over several axes, raise that
+    number to the power of the number of axes.
 
     Parameters
     ----------
     output, kernel, data : array
         The matrices ``A^T``, ``G`` and ``B^T``. Their entries may be rounded.
     ndim : int
-        The number of spatial axes.
+        Number of spatial axes.
     channels : int
-        How many channels are summed.
+        Number of channels that are summed.
     dtype : str or dtype
 
     Examples
@@ -303,32 +306,32 @@ def winograd_constant(
     output, kernel, data = np.abs(output), np.abs(kernel), np.abs(data)
     growth = float((output @ (kernel * data.sum(axis=1, keepdims=True))).max())
     longest = [int((matrix != 0).sum(axis=1).max()) for matrix in (output, kernel, data)]
-    roundings = ndim * (sum(longest) + 3) + channels  # for each matrix one more, as its entries are rounded
+    roundings = ndim * (sum(longest) + 3) + channels  # one more per matrix, because its entries are rounded
     u = unit_roundoff(dtype)
     return growth**ndim * gamma(roundings, u) / u
 
 
 def fft_constant(size: tuple[int, ...], channels: int, dtype: npt.DTypeLike) -> float:
-    """The constant c in `normwise` of a convolution by the FFT of this size.
+    """Compute the constant c in `normwise` of a convolution by the FFT of this size.
 
-    A transform of length ``L = 2^t`` errs by at most ``eps = t eta / (1 - t eta)`` in the 2-norm, ``eta = mu + gamma_4
-    (sqrt(2) + mu)``, with weights that err by ``mu = u`` ([1]_, theorem 24.2). Two transforms, a complex product
-    (``sqrt(2) gamma_2``, [1]_, lemma 3.5), the sum over the channels and the transform back err by at most
-    ``(1 + eps)^3 (1 + sqrt(2) gamma_2) (1 + gamma_channels) - 1`` times ``norm2(x) norm1(w)``, where
-    ``norm2(x) <= sqrt(L) max |x|``.
+    A transform of length ``L = 2^t`` errs by at most ``eps = t eta / (1 - t eta)`` in the 2-norm, where
+    ``eta = mu + gamma_4 (sqrt(2) + mu)`` and the weights err by ``mu = u`` ([1]_, theorem 24.2). Add up two transforms,
+    a complex product (``sqrt(2) gamma_2``, [1]_, lemma 3.5), the sum over the channels and the inverse transform.
+    Together they err by at most ``(1 + eps)^3 (1 + sqrt(2) gamma_2) (1 + gamma_channels) - 1`` times
+    ``norm2(x) norm1(w)``, where ``norm2(x) <= sqrt(L) max |x|``.
 
     Parameters
     ----------
     size : tuple of int
         The length of the transform along each axis, a power of two.
     channels : int
-        How many channels are summed.
+        Number of channels that are summed.
     dtype : str or dtype
 
     Raises
     ------
     ValueError
-        If a length is not a power of two, of which nothing is known here.
+        If a length is not a power of two, for which no bound is known here.
 
     Examples
     --------
@@ -342,16 +345,17 @@ def fft_constant(size: tuple[int, ...], channels: int, dtype: npt.DTypeLike) -> 
     stages = log2(length)
     eta = u + gamma(4, u) * (sqrt(2) + u)
     transform = stages * eta / (1 - stages * eta)
-    # The product less 1, by logarithms: in float64 its terms are about as small as the rounding of 1.
+    # The product minus 1, by logarithms: in float64 its terms are about as small as the rounding error of 1.
     total = expm1(3 * log1p(transform) + log1p(sqrt(2) * gamma(2, u)) + log1p(gamma(channels, u)))
     return sqrt(length) * total / u
 
 
 def ratios(result: Floats, expected: Floats, bound: Floats) -> Floats:
-    """The errors in units of their bounds; infinity where none is allowed, and where a number should be and none is.
+    """Compute the errors in units of their bounds.
 
-    An infinite result stands for any number that is rounded to infinity, and a NaN is right where a NaN is expected.
-    Where the bound is infinite, so that nothing is promised, any result is right.
+    The ratio is infinity for an error where the bound is zero, and for a NaN where a number is expected. An infinite
+    result stands for any number that rounds to infinity. A NaN is correct where a NaN is expected. Where the bound is
+    infinite, nothing is guaranteed, so any result is correct.
 
     Examples
     --------
@@ -365,7 +369,7 @@ def ratios(result: Floats, expected: Floats, bound: Floats) -> Floats:
     with np.errstate(all="ignore"):
         answer = result.astype(expected.dtype)
         error = np.abs(answer - expected)
-        if np.isfinite(error.max(initial=0)):  # as nearly always, and with fewer passes over the arrays
+        if np.isfinite(error.max(initial=0)):  # the usual case, with fewer passes over the arrays
             return np.asarray(np.divide(error, bound, out=np.zeros_like(error), where=error != 0))
         overflowed = np.isinf(answer) & np.isfinite(expected) & (np.sign(answer) == np.sign(expected))
         short_of_overflow = np.maximum(_overflow(result.dtype, expected.dtype) - np.abs(expected), 0)
@@ -385,7 +389,7 @@ def _worst_relative(n: int, u: float) -> float:
 
 
 def _relative(n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None) -> float:
-    """Of a sum that is kept in one format and rounded to another."""
+    """Return the relative error of a sum that is kept in one format and rounded to another."""
     u = unit_roundoff(dtype)
     if accumulation is None or _dtype(accumulation) == _dtype(dtype):
         return _worst_relative(n, u)
@@ -393,6 +397,9 @@ def _relative(n: int, dtype: npt.DTypeLike, accumulation: npt.DTypeLike | None) 
 
 
 def _overflow(dtype: npt.DTypeLike, wide: np.dtype[Any]) -> Any:
-    """The least number that a format rounds to infinity, in a wider one; infinity if that does not hold it either."""
+    """Return the smallest number that a format rounds to infinity, in a wider format.
+
+    It is infinity if the wider format can't hold it either.
+    """
     info = finfo(dtype)
     return np.ldexp(wide.type(1) - wide.type(info.eps) / 4, int(info.maxexp))

@@ -1,4 +1,4 @@
-"""The dtypes of arrays by name, bfloat16 among them, which NumPy has not."""
+"""Dtypes by name, including bfloat16, which NumPy lacks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from multiconv.core.errors import UnsupportedError
 
 
 def dtype_named(name: str) -> np.dtype[Any]:
-    """NumPy's dtype of this name; bfloat16 is that of the package ml_dtypes, imported where it is first met.
+    """Return the NumPy dtype of this name.
+
+    bfloat16 comes from the package ml_dtypes, which is imported only when bfloat16 is first asked for.
 
     Raises
     ------
     UnsupportedError
-        If it is bfloat16, and this Python has no ml_dtypes.
+        If the name is bfloat16 and this Python has no ml_dtypes.
 
     Examples
     --------

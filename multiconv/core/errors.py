@@ -1,4 +1,4 @@
-"""The errors that multiconv raises, and the words that several of them share."""
+"""The errors that multiconv raises, and the suggestions that several messages share."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Any
 
 
 class MulticonvError(Exception):
-    """The root of all errors of multiconv."""
+    """The base class of all errors of multiconv."""
 
 
 class UsageError(MulticonvError, ValueError):
-    """A name, an option or a file is wrong. The message says with which value, and what to do about it."""
+    """An invalid name, option or file. The message states the value and how to correct it."""
 
 
 class ConvError(UsageError):
-    """The input does not describe a convolution.
+    """The arguments do not describe a valid convolution.
 
-    Raised by multiconv itself, in the same words for every backend, before a framework sees the input.
+    multiconv itself raises this error, with the same message on every backend, before it calls a framework.
     """
 
 
 class UnsupportedError(ConvError):
-    """The input describes a convolution that this backend does not compute, such as one in an integer dtype."""
+    """The arguments describe a convolution that this backend does not support, such as one in an integer dtype."""
 
 
 class BackendUnavailable(MulticonvError, RuntimeError):
-    """A backend that was asked for is not available here. The message says why and what to type to get it."""
+    """A backend that was asked for is not available here. The message says why, and what to type to install it."""
 
 
 class BackendError(MulticonvError, RuntimeError):
     """A backend in a worker failed on a problem.
 
-    Raised itself when the framework raised an exception of its own; the worker lives on. Its subclasses say
-    that the worker is gone; the next call starts a new one.
+    This class itself means that the framework raised an exception; the worker keeps running. A subclass means that the
+    worker is gone; the next call starts a new one.
 
     Attributes
     ----------
     backend : str
         The name of the backend, such as ``"mxnet"``.
     problem : dict or None
-        What the worker was asked to do, ready for :func:`json.dumps`: the operation, its options, and each array's
-        dtype and shape (and its values, where they are few).
+        The request, ready for :func:`json.dumps`: the operation, its options, and the dtype and shape of each array.
+        Small arrays also have their values.
     stderr : str
-        The end of what the worker wrote to its standard output and error, such as a traceback.
+        The end of the worker's standard output and error, such as a traceback.
     """
 
     def __init__(self, message: str, *, backend: str = "", problem: dict[str, Any] | None = None, stderr: str = ""):
@@ -55,17 +55,18 @@ class BackendError(MulticonvError, RuntimeError):
 
 
 class BackendCrashed(BackendError):
-    """A worker died, or answered with something that is no answer."""
+    """A worker crashed, or sent an invalid answer."""
 
 
 class BackendTimeout(BackendError, TimeoutError):
-    """A worker took longer than it was given, and was killed."""
+    """A worker exceeded its time limit and was killed."""
 
 
 def suggestion(word: Any, possible: Collection[str]) -> str:
-    """Return words that suggest the closest of the possible names, or nothing if none is close.
+    """Return a phrase that suggests the closest of the possible names, or an empty string if none is close.
 
-    A name is close if it, or a part of it between dashes, has most letters of the word.
+    A name is close if it shares most letters with the word. So is a name of several parts, joined by dashes, if one of
+    its parts does.
 
     Examples
     --------

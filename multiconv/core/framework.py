@@ -1,7 +1,8 @@
-"""A backend of a framework: what its author writes, and what is composed around that.
+"""A backend of a framework: the methods that its author writes, and the operations that are composed from them.
 
-An author states as class data what is data, and writes what differs: arrays, the framework's own calls, and autodiff.
-The order of the axes and padding that the framework lacks are composed here, once for all.
+An author declares facts as class attributes and writes the methods that differ between frameworks: arrays, the
+framework's own calls, and autodiff. Axis orders and padding that a framework does not support are composed here, once
+for all frameworks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from multiconv.core.types import Array, Host, Operation
 
 
 class FrameworkBackend(Backend):
-    """A backend that computes by a framework in this process.
+    """A backend that computes with a framework in this process.
 
     Attributes
     ----------
@@ -29,7 +30,7 @@ class FrameworkBackend(Backend):
         The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"``
         or both.
     strided : bool
-        Whether the framework's arrays can lie in memory in another order than that of their axes.
+        Whether the order of the framework's arrays in memory can differ from the order of their axes.
     """
 
     kernel_layout: ClassVar[str] = "OIHW"
@@ -40,66 +41,66 @@ class FrameworkBackend(Backend):
         super().__init__()
         self._plans: dict[tuple[str, Geometry, str], Operation] = {}
 
-    # ---- What a framework's backend writes: arrays
+    # ---- For the author of a backend: arrays
 
     @abc.abstractmethod
     def is_array(self, value: Any) -> bool:
-        """Whether this is an array of the framework."""
+        """Return whether this is an array of the framework."""
 
     @abc.abstractmethod
     def from_numpy(self, host: Host) -> Array:
-        """A contiguous NumPy array as one of the framework, of the same dtype; it may share memory with it."""
+        """Convert a contiguous NumPy array to an array of the framework of the same dtype. They may share memory."""
 
     @abc.abstractmethod
     def to_numpy(self, array: Array) -> Host:
-        """An array of the framework as a NumPy array, once it is computed."""
+        """Convert an array of the framework to a NumPy array, after waiting until it is computed."""
 
     @abc.abstractmethod
     def transpose(self, array: Array, axes: Sequence[int]) -> Array:
-        """The array with its axes in this order."""
+        """Return the array with its axes in this order."""
 
     @abc.abstractmethod
     def flip(self, array: Array, axes: Sequence[int]) -> Array:
-        """The array reversed along these axes."""
+        """Return the array reversed along these axes."""
 
     @abc.abstractmethod
     def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
-        """The array with zeros (before, after) each axis."""
+        """Pad the array with zeros, given as (before, after) for each axis."""
 
     @abc.abstractmethod
     def stack(self, arrays: Sequence[Array]) -> Array:
-        """Arrays of one shape along a new first axis."""
+        """Stack arrays of the same shape along a new first axis."""
 
-    # ---- What a framework's backend writes: convolution
+    # ---- For the author of a backend: convolution
 
     @abc.abstractmethod
     def native_corr2d(self, X: Array, K: Array) -> Array:
-        """Compute d2l 7.2's nested loop in the framework's idiom: for each output a window times the kernel, summed.
+        """Compute d2l 7.2's nested loop in the framework's idiom: each output is the sum of a window times the kernel.
 
-        The arrays have been checked, and are the framework's own.
+        The arrays have been validated and converted to arrays of the framework.
         """
 
     @abc.abstractmethod
     def native_cross_correlate(self, g: Geometry) -> Operation:
-        """A function (x, w, bias or None) -> y for this geometry, of arrays in the framework's own layouts."""
+        """Return a function (x, w, bias or None) -> y for this geometry, on arrays in the framework's own layouts."""
 
     @abc.abstractmethod
     def native_conv_transpose(self, g: Geometry) -> Operation:
-        """A function (y, w, bias or None) -> x for this geometry, of arrays in the framework's own layouts."""
+        """Return a function (y, w, bias or None) -> x for this geometry, on arrays in the framework's own layouts."""
 
     @abc.abstractmethod
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """The framework's own module with these weights, in OIHW."""
+        """Return the framework's own layer with these weights, which are in OIHW order."""
 
     def pads_natively(self, g: Geometry) -> bool:
-        """Whether the framework's own call takes this geometry's padding."""
+        """Return whether the framework's own call supports the padding of this geometry."""
         return g.symmetric
 
-    # ---- What a framework's backend writes: running
+    # ---- For the author of a backend: running
 
     @abc.abstractmethod
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
-        """The vector-Jacobian product by the framework's autodiff: a gradient for each primal.
+        """Compute the vector-Jacobian product with the framework's autodiff: one gradient per primal.
 
         Examples
         --------
@@ -111,11 +112,11 @@ class FrameworkBackend(Backend):
         """
 
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
-        """What must hold while the framework works in this dtype, and no longer."""
+        """Return a context manager for the settings under which the framework computes in this dtype."""
         return nullcontext()
 
     def stage(self, function: Operation, dtype: str) -> Operation:
-        """The function made ready to be called often: compiled, where that is how the framework is used."""
+        """Prepare a function for repeated calls, such as by compiling it. By default, it is returned unchanged."""
         return function
 
     @abc.abstractmethod
@@ -124,22 +125,25 @@ class FrameworkBackend(Backend):
 
     @abc.abstractmethod
     def devices(self) -> list[str]:
-        """The devices that the framework sees, such as ``["cpu"]``."""
+        """Return the devices that the framework sees, such as ``["cpu"]``."""
 
-    # ---- What is composed of that
+    # ---- Composed from these methods
 
     def asarray(self, array: Array) -> Array:
-        """Return a NumPy array as one of the framework, of the same dtype; arrays of the framework unchanged."""
+        """Convert a NumPy array to one of the framework with the same dtype.
+
+        Arrays of the framework are returned unchanged.
+        """
         if not isinstance(array, np.ndarray):
             return array
         plain = type(array) is np.ndarray and array.dtype.isnative and array.flags.writeable
-        # What is reversed along an axis of one element is still contiguous to NumPy, and torch refuses it.
+        # NumPy calls an array contiguous even if an axis of one element has a negative stride, which torch rejects.
         if plain and array.flags.c_contiguous and min(array.strides, default=0) >= 0:
             return self.from_numpy(array)
         return self.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        """Return the function of the framework's arrays for an operation on a batch that is not empty, made once."""
+        """Return a function on arrays of the framework that computes an operation. It is built once and cached."""
         key = operation, g, dtype
         if key not in self._plans:
             if len(self._plans) >= REMEMBERED:
@@ -148,11 +152,11 @@ class FrameworkBackend(Backend):
         return self._plans[key]
 
     def plan_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """Return the framework's own module with these weights, in OIHW."""
+        """Return the framework's own layer with these weights, which are in OIHW order."""
         return self.native_layer(spec, w, bias)
 
     def loop(self, operation: str, X: Array, K: Array) -> Array:
-        """Compute one of d2l's loops of `native_corr2d`: itself, summed over channels, or for each output channel."""
+        """Compute one of d2l's loops with `native_corr2d`: on its own, summed over channels, or per output channel."""
         if operation == "corr2d":
             return self.native_corr2d(X, K)
         with self.scope(self.dtype(X)):
@@ -182,7 +186,7 @@ class FrameworkBackend(Backend):
         return self.stage(gradients, dtype)
 
     def _cross_correlate(self, g: Geometry) -> Operation:
-        """The framework's own call, with what it lacks around it."""
+        """Return the framework's own call, with a pad and transposes around it where it needs them."""
         x_axes, y_axes, w_axes, own = self._orders(g)
         widths = None
         if not self.pads_natively(own):
@@ -205,7 +209,7 @@ class FrameworkBackend(Backend):
         return composed
 
     def _conv_transpose(self, g: Geometry) -> Operation:
-        """The framework's own call, with what it lacks around it."""
+        """Return the framework's own call, with a crop and transposes around it where it needs them."""
         y_axes, x_axes, w_axes, own = self._orders(g)
         inside = None
         if not self.pads_natively(own):
@@ -230,7 +234,7 @@ class FrameworkBackend(Backend):
         return composed
 
     def _orders(self, g: Geometry) -> tuple[Sequence[int] | None, Sequence[int] | None, Sequence[int] | None, Geometry]:
-        """How to permute input, output and kernel (None: not at all), and the geometry in between."""
+        """Return the permutations of input, output and kernel (None: no change), and the geometry of the call."""
         w_axes = (*range(2, 2 + g.ndim), 1, 0) if self.kernel_layout == "HWIO" else None
         if ("channels_last" if g.channels_last else "channels_first") in self.layouts:
             return None, None, w_axes, g

@@ -1,7 +1,7 @@
-"""How an array lies in memory: the arrangements that people pass to a convolution, and copies that keep them.
+"""Memory layouts of arrays: the layouts that users pass to a convolution, and copies that preserve them.
 
-Two arrays with the same values may differ in strides, alignment and in whether they can be written. A function that
-takes the pointer and ignores the strides is right on one and wrong on the other.
+Two arrays with the same values may differ in strides, alignment and writability. A function that takes the pointer and
+ignores the strides is right for one of them and wrong for the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from multiconv.core.types import Host
 
 ALIGNMENT_BYTES = 64
 LONGEST_REACH_BYTES = 2**34
-"""The most memory that an array may reach over with its strides: more is taken for garbage."""
+"""The most bytes that the strides of an array may span. Strides that span more are considered garbage."""
 
 ARRANGEMENTS = {
     "contiguous": "{0}",
@@ -26,11 +26,11 @@ ARRANGEMENTS = {
     "unaligned": 'np.frombuffer(b"-" + {0}.tobytes(), {0}.dtype, offset=1).reshape({0}.shape)',
     "read_only": "np.broadcast_to({0}, {0}.shape)",
 }
-"""By name, the NumPy expression that arranges an array of two or more axes."""
+"""For each name, the NumPy expression that arranges an array of two or more axes."""
 
 
 def arranged(array: Host, arrangement: str) -> Host:
-    """Return the same values, arranged in memory in one of the `ARRANGEMENTS`.
+    """Return an array of the same values in one of the `ARRANGEMENTS`.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def arranged(array: Host, arrangement: str) -> Host:
         ``"contiguous"``: C order, returned unchanged if it already is; ``"Fortran"``: the first axis varies fastest;
         ``"channels_last"``: axis 1 varies fastest; ``"reversed"``: negative strides along every axis; ``"cropped"``:
         the inside of an array that is larger by one on every side; ``"gaps"``: every other channel of an array with
-        twice as many; ``"unaligned"``: one byte past an aligned address; ``"read_only"``: it can't be written.
+        twice as many; ``"unaligned"``: one byte past an aligned address; ``"read_only"``: not writable.
 
     Raises
     ------
     KeyError
-        If there is no such arrangement.
+        If the arrangement is unknown.
 
     Examples
     --------
@@ -84,9 +84,9 @@ def is_plain(array: Host) -> bool:
 
 
 def copied(array: Host) -> Host:
-    """Return a copy with the same strides, the same alignment, and as writable as the original.
+    """Return a copy with the same strides, alignment and writability as the original.
 
-    Bytes between the elements are filled with ones, which makes NaN of floating-point numbers.
+    Bytes between the elements are set to 0xFF, which is NaN in every floating-point format.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def copied(array: Host) -> Host:
 
 
 def described(array: Host) -> dict[str, Any]:
-    """Return, for JSON, how an array lies in memory: `placed` makes a copy that lies so.
+    """Return the memory layout of an array, as a dict for JSON. `placed` makes a copy with such a layout.
 
     Examples
     --------
@@ -110,19 +110,20 @@ def described(array: Host) -> dict[str, Any]:
 
 
 def placed(array: Host, how: dict[str, Any]) -> Host:
-    """Return a copy of an array that lies in memory as another one was `described`.
+    """Return a copy of an array in the memory layout that `described` returned for another one.
 
     Parameters
     ----------
     array : array
     how : dict
-        ``"strides"`` in bytes, one for each axis; ``"offset"``, the bytes from an aligned address to the first element;
-        and whether it is ``"writeable"``.
+        ``"strides"``: bytes, one number per axis; ``"offset"``: bytes from an aligned address to the first element;
+        ``"writeable"``: whether the copy can be written to.
 
     Raises
     ------
     ValueError
-        If there are not as many strides as axes, or if they reach over more than `LONGEST_REACH_BYTES`.
+        If the number of strides differs from the number of axes, or if the strides span more than
+        `LONGEST_REACH_BYTES`.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""What a convolution is: its options, its shape arithmetic, and every refusal, once for all backends.
+"""The definition of a convolution, shared by all backends: its options, its shape arithmetic and its validation.
 
-`ConvSpec` holds the options as a caller gives them. `ConvSpec.resolve` puts them together with the shapes of an input
-and a kernel into a `Geometry`, in which every question is settled: no word such as "same" is left, every option has
-one number an axis, and the shapes fit. A backend only ever sees a `Geometry`.
+`ConvSpec` holds the options as the caller gives them. `ConvSpec.resolve` combines them with the shapes of an input and
+a kernel into a `Geometry`. In a `Geometry`, no word such as "same" is left, every option has one number per axis, and
+the shapes fit. A backend only ever sees a `Geometry`.
 
-The sizes follow [1]_: with ``n`` pixels, ``b`` and ``a`` of padding before and after, a kernel of ``k``, stride ``s``
-and dilation ``d``, there are ``(n + b + a - (k - 1) d - 1) // s + 1`` outputs.
+The sizes follow [1]_. An axis of ``n`` pixels, with padding of ``b`` before and ``a`` after, a kernel of ``k``, stride
+``s`` and dilation ``d``, has ``(n + b + a - (k - 1) d - 1) // s + 1`` outputs.
 
 References
 ----------
@@ -43,29 +43,28 @@ class ConvSpec:
     Parameters
     ----------
     stride : int or tuple of int
-        The step from one output to the next, in pixels of the input; one number, or one an axis.
+        The step from one output to the next, in pixels of the input: one number, or one per axis.
     padding : int, str or tuple
-        Zeros around the input: one number; one an axis; a ``(before, after)`` pair an axis; or a word:
+        Zeros around the input: one number; one number per axis; a ``(before, after)`` pair per axis; or a word:
 
-        - ``"valid"``: none;
-        - ``"same"`` or ``"same_upper"``: ``ceil(n / stride)`` outputs, the odd pixel at the end, as ONNX, TensorFlow
-          and
-          JAX have it;
-        - ``"same_lower"``: the same with the odd pixel at the start;
-        - ``"full"``: ``(kernel - 1) * dilation`` on both sides, every output that touches the input.
+        - ``"valid"``: no padding;
+        - ``"same"`` or ``"same_upper"``: ``ceil(n / stride)`` outputs, with the odd pixel at the end, as in ONNX,
+          TensorFlow and JAX;
+        - ``"same_lower"``: the same, with the odd pixel at the start;
+        - ``"full"``: ``(kernel - 1) * dilation`` on both sides, for every output that touches the input.
     dilation : int or tuple of int
         The distance between two taps of the kernel, in pixels of the input.
     groups : int
-        Into how many groups of channels, convolved apart from each other, the channels fall.
+        Number of groups of channels. Each group is convolved separately.
     layout : str, optional
-        ``"NCW"``, ``"NCHW"``, ``"NCDHW"``, ``"NWC"``, ``"NHWC"`` or ``"NDHWC"``. By default the one of the first three
-        that the number of spatial axes asks for. The kernel is OIHW in every layout.
+        ``"NCW"``, ``"NCHW"``, ``"NCDHW"``, ``"NWC"``, ``"NHWC"`` or ``"NDHWC"``. The default is the one of the first
+        three that has the right number of spatial axes. The kernel is OIHW in every layout.
 
     Raises
     ------
     ConvError
-        If an option is no such thing: a bool or a float as a stride, a number below one or past 2^31 - 1, a negative
-        padding, an unknown word.
+        If an option is invalid: a bool or a float as a stride, a number below its minimum or above 2^31 - 1, a negative
+        padding, or an unknown word.
 
     Examples
     --------
@@ -93,7 +92,7 @@ class ConvSpec:
             raise ConvError(f"layout must be one of {', '.join(LAYOUTS)}, not {self.layout!r}")
 
     def each(self, ndim: int) -> tuple[Shape, Shape]:
-        """Stride and dilation, one number an axis.
+        """Return stride and dilation, with one number per axis.
 
         Examples
         --------
@@ -103,14 +102,14 @@ class ConvSpec:
         return _each(self.stride, ndim), _each(self.dilation, ndim)
 
     def resolve(self, x_shape: Shape, w_shape: Shape) -> Geometry:
-        """Settle every question for an input and a kernel of these shapes.
+        """Compute the geometry of this convolution for an input and a kernel of these shapes.
 
         Parameters
         ----------
         x_shape : tuple of int
-            The input's, in `layout`.
+            The shape of the input, in `layout`.
         w_shape : tuple of int
-            The kernel's: (C_out, C_in / groups, \\*kernel).
+            The shape of the kernel: (C_out, C_in / groups, \\*kernel).
 
         Returns
         -------
@@ -119,7 +118,7 @@ class ConvSpec:
         Raises
         ------
         ConvError
-            If the shapes are not those of a convolution with these options.
+            If the shapes are not those of a valid convolution with these options.
 
         Examples
         --------
@@ -129,20 +128,21 @@ class ConvSpec:
         return _resolve(self, tuple(x_shape), tuple(w_shape))
 
     def resolve_transpose(self, x_shape: Shape, w_shape: Shape, output_padding: Ints = 0) -> Geometry:
-        """Settle every question for a transposed convolution of these shapes.
+        """Compute the geometry of a transposed convolution of these shapes.
 
-        The geometry is that of the cross-correlation whose adjoint it is: the input of the transposed convolution has
-        the shape ``y_shape``, and its result the shape ``x_shape``.
+        The result is the geometry of the cross-correlation whose adjoint is this transposed convolution. The input of
+        the transposed convolution has the shape ``y_shape``, and its result has the shape ``x_shape``.
 
         Parameters
         ----------
         x_shape : tuple of int
-            The shape of the transposed convolution's input, with as many channels as `w_shape` begins with.
+            The shape of the transposed convolution's input. Its number of channels is the first number of `w_shape`.
         w_shape : tuple of int
-            The kernel's, as the cross-correlation takes it.
+            The shape of the kernel, as for the cross-correlation.
         output_padding : int or tuple of int
-            Which of the `stride` sizes that the cross-correlation takes to the size of `x_shape` is meant: 0 the
-            smallest. With ``"same"`` the size is ``n * stride``, and `output_padding` must be 0.
+            Selects the size of the result. The cross-correlation maps `stride` different input sizes to the size of
+            `x_shape`; 0 selects the smallest of them. With ``"same"``, the size is ``n * stride``, and `output_padding`
+            must be 0.
 
         Returns
         -------
@@ -151,7 +151,7 @@ class ConvSpec:
         Raises
         ------
         ConvError
-            If the shapes are not those of a transposed convolution with these options.
+            If the shapes are not those of a valid transposed convolution with these options.
 
         Examples
         --------
@@ -163,7 +163,7 @@ class ConvSpec:
         )
 
     def check_kernel(self, w_shape: Shape) -> int:
-        """Refuse a kernel that no input fits, and return the number of its spatial axes.
+        """Validate the shape of a kernel, and return the number of its spatial axes.
 
         Examples
         --------
@@ -196,11 +196,11 @@ class ConvSpec:
 
     @property
     def channels_last(self) -> bool:
-        """Whether `layout` has the channels last."""
+        """Return whether `layout` has the channels last."""
         return self.layout is not None and LAYOUTS[self.layout][1]
 
     def fixed_pads(self, kernel: Shape) -> Pads | None:
-        """The zeros (before, after) each axis where they don't depend on the input's size, else None.
+        """Return the zeros (before, after) each axis, or None if they depend on the size of the input.
 
         Examples
         --------
@@ -214,7 +214,7 @@ class ConvSpec:
         return self.pads(kernel, kernel)
 
     def symmetric_padding(self, kernel: Shape) -> Shape | None:
-        """The padding as one number an axis where that says it all, whatever the input's size, else None.
+        """Return the padding as one number per axis, or None if it is asymmetric or depends on the size of the input.
 
         Examples
         --------
@@ -229,7 +229,7 @@ class ConvSpec:
         return tuple(before for before, _ in pads)
 
     def pads(self, size: Shape, kernel: Shape) -> Pads:
-        """The zeros (before, after) each axis of an input of this size.
+        """Compute the zeros (before, after) each axis for an input of this size.
 
         Examples
         --------
@@ -253,13 +253,13 @@ class ConvSpec:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A convolution in which every question is settled. `ConvSpec.resolve` makes it.
+    """A convolution with all options resolved. `ConvSpec.resolve` creates it.
 
     Attributes
     ----------
     batch, in_channels, out_channels, groups : int
     size, kernel, stride, dilation, out : tuple of int
-        One number a spatial axis; `size` is the input's without padding, `out` the output's.
+        One number per spatial axis. `size` is the size of the input without padding, `out` the size of the output.
     pads : tuple of (int, int)
         Zeros before and after each spatial axis.
     channels_last : bool
@@ -280,53 +280,54 @@ class Geometry:
 
     @property
     def ndim(self) -> int:
-        """The number of spatial axes."""
+        """Return the number of spatial axes."""
         return len(self.kernel)
 
     @property
     def x_shape(self) -> Shape:
-        """The input's shape, in its layout."""
+        """Return the shape of the input, in its layout."""
         return self._shape(self.in_channels, self.size)
 
     @property
     def w_shape(self) -> Shape:
-        """The kernel's shape, (C_out, C_in / groups, \\*kernel)."""
+        """Return the shape of the kernel, (C_out, C_in / groups, \\*kernel)."""
         return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
     @property
     def y_shape(self) -> Shape:
-        """The output's shape, in its layout."""
+        """Return the shape of the output, in its layout."""
         return self._shape(self.out_channels, self.out)
 
     @cached_property
     def extent(self) -> Shape:
-        """The pixels that the dilated kernel spans along each axis."""
+        """Compute the number of pixels that the dilated kernel spans along each axis."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
 
     @cached_property
     def padded(self) -> Shape:
-        """The input's size with its padding."""
+        """Compute the size of the input including its padding."""
         return tuple(n + before + after for n, (before, after) in zip(self.size, self.pads))
 
     @property
     def symmetric(self) -> bool:
-        """Whether each axis has as much padding before as after."""
+        """Return whether the padding before and after is equal on each axis."""
         return all(before == after for before, after in self.pads)
 
     @cached_property
     def output_padding(self) -> Shape:
-        """The pixels at the end of the padded input that no output sees."""
+        """Compute the number of pixels at the end of each padded axis that no output sees."""
         return tuple(n - (o - 1) * s - e for n, o, s, e in zip(self.padded, self.out, self.stride, self.extent))
 
     @property
     def products(self) -> int:
-        """The multiplications of one image, the usual measure of a layer's cost."""
+        """Compute the number of multiplications per image, the usual measure of a layer's cost."""
         return prod(self.out) * prod(self.w_shape)
 
     def within_reach(self) -> Geometry:
-        """The same with no stride or dilation that has no effect but to upset frameworks.
+        """Return an equivalent geometry without strides and dilations that have no effect.
 
-        These are the ones past the input's end, and the dilation of an axis on which the kernel has one tap.
+        Some frameworks fail on them. They are strides and dilations that pass the end of the input, and the dilation of
+        an axis on which the kernel has one tap.
 
         Examples
         --------
@@ -342,11 +343,11 @@ class Geometry:
         )
 
     def without_padding(self) -> Geometry:
-        """The same outputs from an input that holds its padding."""
+        """Return the geometry with the same outputs for an input that already contains its padding."""
         return replace(self, size=self.padded, pads=((0, 0),) * self.ndim)
 
     def with_layout(self, *, channels_last: bool) -> Geometry:
-        """The same convolution in the other layout."""
+        """Return the geometry of the same convolution in this layout."""
         return replace(self, channels_last=channels_last)
 
     def _shape(self, channels: int, spatial: Shape) -> Shape:
@@ -431,7 +432,7 @@ def _resolve_transpose(spec: ConvSpec, x_shape: Shape, w_shape: Shape, output_pa
 
 
 def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tuple[int, int, Shape]:
-    """Batch, channels and spatial sizes of x."""
+    """Split the shape of x into batch size, number of channels and spatial sizes."""
     form = "(N, *spatial, C)" if channels_last else "(N, C, *spatial)"
     if len(shape) != ndim + 2:
         raise ConvError(
@@ -447,7 +448,10 @@ def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tupl
 
 
 def _small_enough(g: Geometry) -> Geometry:
-    """Frameworks index with 32-bit integers somewhere; past that some abort and some answer wrongly."""
+    """Check that no array has more than 2^31 - 1 elements.
+
+    Frameworks use 32-bit indices in places. Beyond them, some abort and some give wrong answers.
+    """
     batch = max(g.batch, 1)
     padded, result = batch * g.in_channels * prod(g.padded), batch * g.out_channels * prod(g.out)
     for what, count in (("the padded input", padded), ("the result", result), ("w", prod(g.w_shape))):
@@ -470,7 +474,7 @@ def _axes(count: int) -> str:
 
 
 def _int(name: str, value: Any, least: int) -> int:
-    """An integer in range: NumPy's count, bools and floats don't."""
+    """Return the value as an int in range. NumPy's integers are valid; bools and floats are not."""
     truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
     try:
         number = None if truth or getattr(value, "shape", ()) != () else operator.index(value)
@@ -515,11 +519,11 @@ def _pair(axis: int, value: Any) -> tuple[int, int]:
 
 
 def _digits(number: int) -> str:
-    """A number, or how long it is: Python won't print one of thousands of digits."""
+    """Return a number, or its length in bits: Python refuses to print one of thousands of digits."""
     return str(number) if number.bit_length() <= 256 else f"a number of {number.bit_length()} bits"
 
 
 def _shown(value: Any) -> str:
-    """A value and its type, short enough for an error message."""
+    """Return a value and its type, short enough for an error message."""
     text = repr(value)
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"

@@ -1,9 +1,9 @@
-"""What a user names: a backend, a version of it, somebody's Python, a variant, or a function.
+"""The names that users type: a backend, a version of it, a Python interpreter, a variant, or a function.
 
 =====================================  ======================================================
 ``torch``                              a backend, wherever it is installed
 ``torch@2.5.1``                        a version, in an environment of its own
-``torch@/path/to/python``              somebody's existing environment
+``torch@/path/to/python``              an existing environment
 ``numpy+algorithm=fast+OMP_NUM_THREADS=1``  a variant: options of its class, and environment variables in capitals
 ``package.module:function``            a function, as Python would import it
 =====================================  ======================================================
@@ -25,18 +25,18 @@ SETTING = re.compile(r"\+(?=\w+=)")
 
 @dataclass(frozen=True)
 class Target:
-    """A name, taken apart.
+    """A parsed name.
 
     Attributes
     ----------
     backend : str
         The backend's own name, such as ``"torch"``; empty for a function.
     place : str
-        After the ``@``: a version, a path to a Python, or nothing.
+        The part after the ``@``: a version, a path to a Python interpreter, or an empty string.
     settings : tuple of (str, str)
-        After each ``+``: the name and the value of an option or an environment variable.
+        The parts after each ``+``: name and value of an option or of an environment variable.
     function : str
-        ``"package.module:function"``, or nothing.
+        ``"package.module:function"``, or an empty string.
     """
 
     backend: str = ""
@@ -46,27 +46,27 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The backend with its place, or the function: what `multiconv.backend` and the reports call it."""
+        """Return the backend with its place, or the function, as `multiconv.backend` and the reports name it."""
         return self.function or self.backend + "@" * bool(self.place) + self.place
 
     @property
     def is_path(self) -> bool:
-        """Whether the place is a path to a Python."""
+        """Return whether the place is a path to a Python interpreter."""
         return os.sep in self.place
 
     @property
     def options(self) -> dict[str, str]:
-        """The options of the backend's class."""
+        """Return the options of the backend's class."""
         return {name: value for name, value in self.settings if not name.isupper()}
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables."""
+        """Return the environment variables."""
         return {name: value for name, value in self.settings if name.isupper()}
 
 
 def parse_target(text: str) -> Target:
-    """Take a name apart, and call one of the five by its own name, whatever its case.
+    """Parse a name. Aliases of the five backends, in any case, are replaced by the backend's own name.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def parse_target(text: str) -> Target:
     plain, at, place = head.partition("@")
     if at and not place:
         raise UsageError(f"{text!r} says neither a version, as in {plain}@1.2.3, nor a path, as in {plain}@/a/python")
-    if "+" in plain:  # a version may have one, as 2.13.0+cpu
+    if "+" in plain:  # a version may contain a +, as in 2.13.0+cpu
         raise UsageError(f"a variant is written as {plain.partition('+')[0]}+NAME=VALUE, not as {text!r}")
     lower = plain.lower()
     known = ALIASES.get(lower, lower if lower in FIVE else plain)

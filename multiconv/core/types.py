@@ -1,4 +1,4 @@
-"""The types that several modules share, each once."""
+"""Types that several modules share."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Mask = npt.NDArray[np.bool_]
 
 Shape = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
-"""How many zeros before and after the image, along each axis."""
+"""Number of zeros before and after the image along each axis."""
 Ints = int | tuple[int, ...]
-"""One number for all axes, or one for each."""
+"""One number for all axes, or one number per axis."""
 Padding = int | str | tuple[int | tuple[int, int], ...]
 
 Operation = Callable[..., Any]
-"""A function of arrays of the framework."""
+"""A function on arrays of the framework."""
 Progress = Callable[[str, int, int, str], None]
-"""Called with what is at work, such as a backend's name, how many steps are done, of how many, and what comes next."""
+"""Called with a name, such as a backend's, the steps done, the number of steps, and a description of the next step."""
 
 
 def no_progress(name: str, done: int, of: int, doing: str) -> None:
-    """Tell nobody how far it is."""
+    """Ignore the progress of a run."""

@@ -1,8 +1,8 @@
-"""What crosses between a worker and its parent: a JSON header, and arrays as bytes. Nothing is pickled.
+"""The protocol between a worker and its parent: a JSON header, and arrays as bytes. Nothing is pickled.
 
-Small arrays travel in the frame itself, larger ones through an `Arena`: memory without a name that both processes map,
-so that nothing is left in any file system, however either of them ends. Each side writes in an arena of its own and
-reads the other's.
+Small arrays travel in the frame itself. Larger ones travel through an `Arena`: memory without a name that both
+processes map, so that nothing is left in any file system, however either process ends. Each side writes to its own
+arena and reads the other's.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ LENGTH = struct.Struct("<I")
 
 
 class Garbled(Exception):
-    """A frame that is none."""
+    """A malformed frame."""
 
 
 class Arena:
-    """Memory shared with the other process, which has the same file open."""
+    """Memory that is shared with the other process, which has the same file open."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map: mmap.mmap | None = None
 
     def grow(self, size: int) -> mmap.mmap:
-        """At least `size` bytes to write in. It stays as large as it was."""
+        """Return at least `size` bytes to write to. The memory never shrinks."""
         if os.fstat(self.fd).st_size < size:
             os.ftruncate(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
         return self.map(size)
 
     def map(self, size: int) -> mmap.mmap:
-        """`size` bytes of it, or as many as there are."""
+        """Map at least `size` bytes, or all bytes if there are fewer."""
         if self._map is None or len(self._map) < size:
             self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size)
         return self._map
 
     def close(self) -> None:
-        """Give the memory back, once no array is left that lies in it."""
+        """Release the memory, once no array uses it."""
         self._map = None
         os.close(self.fd)
 
 
 def anonymous_file() -> int:
-    """The descriptor of a file that has no name and ends with the last process that has it open."""
+    """Open a file that has no name and disappears with the last process that has it open; return its descriptor."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("multiconv")
     with tempfile.TemporaryFile() as file:
@@ -67,13 +67,13 @@ def anonymous_file() -> int:
 
 
 class Wire:
-    """One end of the line: frames and arenas.
+    """One end of the connection: frames and arenas.
 
     Parameters
     ----------
     connection : multiprocessing.connection.Connection
     mine, theirs : int
-        The descriptors of the arena that this side writes and of the one that it reads.
+        The file descriptors of the arena that this side writes and of the arena that it reads.
     """
 
     def __init__(self, connection: Connection[Any, Any], mine: int, theirs: int) -> None:
@@ -81,19 +81,19 @@ class Wire:
         self.mine, self.theirs = Arena(mine), Arena(theirs)
 
     def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = (), *, as_they_lie: bool = False) -> None:
-        """Send a header and arrays, of which some may be None.
+        """Send a header and arrays, some of which may be None.
 
         Parameters
         ----------
         header : dict
         arrays : sequence of array or None
         as_they_lie : bool
-            Whether arrays keep their strides and alignment and stay read-only. By default they arrive in C order.
+            Whether arrays keep their strides, alignment and read-only flag. By default they arrive in C order.
 
         Raises
         ------
         TypeError
-            If an array is of Python objects, whose bytes mean nothing elsewhere.
+            If an array holds Python objects, whose bytes mean nothing in another process.
         """
         entries: list[dict[str, Any] | None] = []
         inline: list[bytes] = []
@@ -125,14 +125,16 @@ class Wire:
         self.connection.send_bytes(b"".join((LENGTH.pack(len(text)), text, *inline)))
 
     def receive(self) -> tuple[dict[str, Any], list[Host | None]]:
-        """The other side's next header and arrays. Large arrays are views of its arena, good until it sends again.
+        """Receive the other side's next header and arrays.
+
+        Large arrays are views of its arena, valid until it sends again.
 
         Raises
         ------
         EOFError, OSError
             If the other side is gone.
         Garbled
-            If what it sent is no frame.
+            If the frame is malformed.
         """
         try:
             frame = self.connection.recv_bytes(LONGEST_FRAME)
@@ -150,14 +152,14 @@ class Wire:
             raise Garbled(f"{type(error).__name__}: {error}; it begins {frame[:60]!r}") from error
 
     def close(self) -> None:
-        """Close the line and give the memory back."""
+        """Close the connection and release the memory."""
         self.connection.close()
         self.mine.close()
         self.theirs.close()
 
 
 def _name(dtype: np.dtype[Any]) -> str:
-    """What `dtype_named` takes: with the byte order, where NumPy has one to tell."""
+    """Return the name that `dtype_named` takes, with the byte order if NumPy knows it."""
     return dtype.name if dtype.kind == "V" else dtype.str
 
 
@@ -165,7 +167,7 @@ def _array(entry: dict[str, Any], frame: bytes, start: int, arena: mmap.mmap | N
     shape, dtype = tuple(entry["shape"]), dtype_named(entry["dtype"])
     if any(n < 0 for n in shape):
         raise ValueError(f"no array has the shape {shape}")
-    # Unlike numpy.ndarray, frombuffer looks whether the bytes are there, and that they are no pointers.
+    # Unlike numpy.ndarray, frombuffer checks that the bytes exist, and that the elements are not pointers.
     if "inline" in entry:
         array = np.frombuffer(frame, dtype, prod(shape), start + entry["inline"]).reshape(shape)
     elif arena is None:

@@ -1,4 +1,4 @@
-"""What runs in other people's Pythons, which have a framework and NumPy and need not have multiconv.
+"""Code that runs in other Python environments, which have a framework and NumPy but need not have multiconv.
 
-It runs on Python 3.10 and NumPy 1.23, and imports the standard library, NumPy, the framework and `multiconv.core` only.
+It supports Python 3.10 and NumPy 1.23. It imports only the standard library, NumPy, the framework and `multiconv.core`.
 """

@@ -1,10 +1,11 @@
-"""Runs tabs of lessons, cell by cell, in the Python of their framework: the standard library and NumPy only.
+"""Run tabs of lessons, cell by cell, in the Python of their framework, with only the standard library and NumPy.
 
     python lesson_tab.py < request.json
 
-The request is ``{"tabs": [tab, ...]}`` with tabs ``{"lesson", "script", "cells": [[name, first line, code], ...],
-"values": [name, ...]}``. For each a file ``LESSON.npz`` with the values and then ``LESSON.json`` are written into the
-working directory: ``{"outputs": {cell: what it printed}, "error": null or [cell, traceback]}``.
+The request is ``{"tabs": [tab, ...]}``, where a tab is
+``{"lesson", "script", "cells": [[name, first line, code], ...], "values": [name, ...]}``. For each tab, a file
+``LESSON.npz`` with the values and then a file ``LESSON.json`` are written into the working directory:
+``{"outputs": {cell: what it printed}, "error": null or [cell, traceback]}``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 
 def as_numpy(value: Any) -> Any:
-    """A framework's array, a number, or a list of them, as NumPy's."""
+    """Convert a framework's array, a number, or a list of them to a NumPy array."""
     for method in ("detach", "asnumpy", "numpy"):
         if hasattr(value, method):
             value = getattr(value, method)()
@@ -37,7 +38,7 @@ def run(tab: dict[str, Any]) -> dict[str, Any]:
     for name, first_line, code in tab["cells"]:
         printed = io.StringIO()
         try:
-            # With the lines of the script, as some frameworks read the source of a function again.
+            # Keep the line numbers of the script, because some frameworks read the source of a function again.
             compiled = compile("\n" * (first_line - 1) + code, tab["script"], "exec")
             with contextlib.redirect_stdout(printed):
                 exec(compiled, namespace)

@@ -1,6 +1,7 @@
 """A framework's own calls with nothing around them, served by a worker beside the operations of its backend.
 
-Runs in other people's Pythons: the standard library, NumPy and multiconv's own floors up to the backend only.
+It runs in other Python environments and imports only the standard library, NumPy, and multiconv's modules up to the
+backend.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ Call = Callable[..., Array]
 
 
 class Native:
-    """A backend that is asked for the framework's own calls too, by operations that begin with ``"own "``.
+    """A backend that also has the framework's own calls, as operations such as ``"own forward"``.
 
     Parameters
     ----------
     backend : str
-        ``"module:class"`` of the framework's backend, whose arrays, scope and autodiff are used.
+        ``"module:class"`` of the framework's backend. Its arrays, scope and autodiff are used.
     forward, conv_transpose : callable
-        Functions (g, x, w, bias or None) -> y that make the framework's own call for this geometry and nothing else.
+        Functions (g, x, w, bias or None) -> y that make the framework's own call for this geometry and do nothing else.
     layer : callable
-        The same by the framework's own module.
+        The same with the framework's own layer.
     compiled : dict of str to callable
-        Ways in which the framework compiles: a function (g, w, bias or None) -> compiled function of x.
+        The ways in which the framework compiles: functions (call, g, w) -> compiled function of x.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Native:
         return getattr(self.backend, name)
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Call:
-        """The function for an operation: ``"own forward"`` and its like, or one of the backend's."""
+        """Return the function for an operation: ``"own forward"`` and the like, or one of the backend's operations."""
         own, _, what = operation.partition(" ")
         if own == "eager":
             return self._in_scope(dtype, self._eager(g))
@@ -59,7 +60,7 @@ class Native:
         return self.backend.stage(calls[what], dtype)  # type: ignore[no-any-return]
 
     def _with_own_kernel(self, g: Geometry, call: Call) -> Call:
-        """The call of a kernel in OIHW: its axes are given to each framework in the order that it has."""
+        """Return the call for a kernel in OIHW, with its axes permuted to the framework's order."""
         axes = (*range(2, 2 + g.ndim), 1, 0)
         hwio = self.backend.kernel_layout == "HWIO"
 
@@ -104,7 +105,7 @@ class Native:
 
 
 def symmetric(g: Geometry) -> tuple[int, ...] | None:
-    """The padding as one number an axis, else None.
+    """Return the padding as one number per axis, or None if it is asymmetric.
 
     Examples
     --------
@@ -115,7 +116,7 @@ def symmetric(g: Geometry) -> tuple[int, ...] | None:
 
 
 def is_same(g: Geometry) -> bool:
-    """Whether the padding is what the word "same" stands for.
+    """Return whether the padding is the one that the word "same" means.
 
     Examples
     --------

@@ -15,12 +15,12 @@ from multiconv.guest.own_calls import Call, Native
 
 
 def native() -> Native:
-    """What the worker serves."""
+    """Return the backend that the worker serves."""
     return Native("multiconv.backends.jax:JaxBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`lax.conv_general_dilated`."""
+    """Call `lax.conv_general_dilated`."""
     call: Any = lax.conv_general_dilated
     return call(
         x, w, g.stride, g.pads,
@@ -33,7 +33,7 @@ def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
 
 
 def conv_transpose(g: Geometry, y: Array, w: Array, bias: Array | None) -> Array:
-    """`lax.conv_transpose`, which counts the padding of what the stride stretches."""
+    """Call `lax.conv_transpose`, whose padding applies to the input after the stride has stretched it."""
     call: Any = lax.conv_transpose
     pads = [
         (e - 1 - before, n + before - (o - 1) * s - 1)
@@ -50,7 +50,7 @@ def conv_transpose(g: Geometry, y: Array, w: Array, bias: Array | None) -> Array
 
 
 def layer(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`nnx.Conv`."""
+    """Call `nnx.Conv`."""
     module = nnx.Conv(
         g.in_channels,
         g.out_channels,

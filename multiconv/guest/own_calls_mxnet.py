@@ -14,23 +14,23 @@ from multiconv.guest.own_calls import Call, Native, symmetric
 
 
 def native() -> Native:
-    """What the worker serves."""
+    """Return the backend that the worker serves."""
     return Native("multiconv.backends.mxnet:MxnetBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`nd.Convolution`."""
+    """Call `nd.Convolution`."""
     return nd.Convolution(x, w, bias, no_bias=bias is None, num_filter=g.out_channels, **_options(g))
 
 
 def conv_transpose(g: Geometry, y: Array, w: Array, bias: Array | None) -> Array:
-    """`nd.Deconvolution`."""
+    """Call `nd.Deconvolution`."""
     options = {**_options(g), "adj": g.output_padding, "num_filter": g.in_channels}
     return nd.Deconvolution(y, w, bias, no_bias=bias is None, **options)
 
 
 def layer(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`gluon.nn.Conv2D` and its like."""
+    """Call `gluon.nn.Conv2D`, or the same in 1-D or 3-D."""
     return _block(g, w, bias)(x)
 
 

@@ -13,18 +13,18 @@ from multiconv.guest.own_calls import Call, Native, is_same
 
 
 def native() -> Native:
-    """What the worker serves."""
+    """Return the backend that the worker serves."""
     return Native("multiconv.backends.tensorflow:TensorflowBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`tf.nn.conv2d` and its like, which infer the groups."""
+    """Call `tf.nn.conv2d`, or the same in 1-D or 3-D. It infers the groups from the shapes."""
     call = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[g.ndim - 1]
     return call(x, w, _axes(g, g.stride), _padding(g), _data_format(g), _axes(g, g.dilation), **_given(bias=bias))
 
 
 def conv_transpose(g: Geometry, y: Array, w: Array, bias: Array | None) -> Array:
-    """`tf.nn.conv2d_transpose` and its like."""
+    """Call `tf.nn.conv2d_transpose`, or the same in 1-D or 3-D."""
     call = (tf.nn.conv1d_transpose, tf.nn.conv2d_transpose, tf.nn.conv3d_transpose)[g.ndim - 1]
     return call(
         y, w, g.x_shape, _axes(g, g.stride), _padding(g), _data_format(g), _axes(g, g.dilation), **_given(bias=bias)
@@ -32,7 +32,7 @@ def conv_transpose(g: Geometry, y: Array, w: Array, bias: Array | None) -> Array
 
 
 def layer(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`keras.layers.Conv2D` and its like."""
+    """Call `keras.layers.Conv2D`, or the same in 1-D or 3-D."""
     data_format = "channels_last" if g.channels_last else "channels_first"
     words = {"SAME": "same", "VALID": "valid"}
     padding = _padding(g)
@@ -67,7 +67,7 @@ COMPILED = {"tf.function": _function, "tf.function(jit_compile=True)": _xla}
 
 
 def _padding(g: Geometry) -> Any:
-    """The word where there is one, else a pair for each axis."""
+    """Return the word for the padding if there is one, else a pair for each axis."""
     if not any(map(any, g.pads)):
         return "VALID"
     if is_same(g):

@@ -14,24 +14,24 @@ from multiconv.guest.own_calls import Call, Native, is_same, symmetric
 
 
 def native() -> Native:
-    """What the worker serves."""
+    """Return the backend that the worker serves."""
     return Native("multiconv.backends.torch:TorchBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`F.conv2d` and its like."""
+    """Call `F.conv2d`, or the same in 1-D or 3-D."""
     call: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[g.ndim - 1]
     return call(x, w, bias, g.stride, _padding(g), g.dilation, g.groups)
 
 
 def conv_transpose(g: Geometry, y: Array, w: Array, bias: Array | None) -> Array:
-    """`F.conv_transpose2d` and its like."""
+    """Call `F.conv_transpose2d`, or the same in 1-D or 3-D."""
     call: Any = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[g.ndim - 1]
     return call(y, w, bias, g.stride, symmetric(g) or g.pads, g.output_padding, g.groups, g.dilation)
 
 
 def layer(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
-    """`nn.Conv2d` and its like."""
+    """Call `nn.Conv2d`, or the same in 1-D or 3-D."""
     kind: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[g.ndim - 1]
     module = kind(
         g.in_channels, g.out_channels, g.kernel, g.stride, _padding(g), g.dilation, g.groups, bias is not None
@@ -41,7 +41,7 @@ def layer(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:
 
 
 def _compile(correlate: Call, g: Geometry, w: Array) -> Call:
-    torch.compiler.reset()  # or it gives up after eight shapes and runs eagerly
+    torch.compiler.reset()  # else torch gives up after eight shapes and runs eagerly
 
     def forward(x: Array) -> Array:
         return correlate(x, w, None)
@@ -53,5 +53,5 @@ COMPILED = {"torch.compile": _compile}
 
 
 def _padding(g: Geometry) -> Any:
-    """Numbers where they say it, else the word, else pairs."""
+    """Return one number per axis if the padding is symmetric, else the word for it, else pairs."""
     return symmetric(g) or ("same" if is_same(g) else g.pads)

@@ -1,7 +1,8 @@
-"""Runs scripts of one framework, each in a child forked once the framework is imported, so that each may die.
+"""Run scripts of one framework, each in a child process of its own, so that a script may crash.
 
-Runs in the framework's own Python and imports the standard library only. What to run comes as JSON on standard input:
-``modules`` to import, ``scripts`` by name and their ``timeout`` in seconds. A line of JSON goes out for each script.
+The children are forked after the framework is imported. The program runs in the framework's own Python and imports only
+the standard library. It reads JSON from standard input: the ``modules`` to import, the ``scripts`` by name, and their
+``timeout`` in seconds. It writes one line of JSON for each script.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ SHOWN_STDERR = 4000
 
 
 def main() -> None:
-    """Import, then run each script in turn."""
+    """Import the modules, then run each script in turn."""
     task = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever an import prints is no answer
+    os.dup2(2, 1)  # keeps what an import prints out of the answers
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for module in task["modules"]:
         import_module(module)
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 def run(name: str, source: str, timeout: int) -> dict[str, str]:
-    """What a script prints, and how it ends if not by itself."""
+    """Run a script, and return what it printed and, if it did not exit normally, how it ended."""
     with tempfile.TemporaryDirectory() as folder:
         stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
         child = os.fork()
@@ -48,7 +49,7 @@ def run(name: str, source: str, timeout: int) -> dict[str, str]:
 
 
 def _be_the_script(name: str, source: str, folder: str, stdout: Path, stderr: Path, timeout: int) -> None:
-    """Never returns: what the script leaves behind ends with the process."""
+    """Run the script in this child process and never return, so that nothing of the script outlives the process."""
     signal.alarm(timeout)
     for path, number in ((os.devnull, 0), (stdout, 1), (stderr, 2)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)

@@ -1,6 +1,6 @@
-"""The worker's side: run as a script by another Python, it loads one backend and answers until its parent is gone.
+"""The worker's side: a script that loads one backend in another Python and answers until its parent is gone.
 
-That Python need not have multiconv: the parent names the folders that hold the source. It is started isolated
+That Python need not have multiconv, because the parent names the folders of the source. It is started in isolated mode
 (``-I``), so that nothing of the parent's environment leaks in.
 """
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Source(importlib.abc.MetaPathFinder):
-    """Finds the packages whose places the parent named, before any that this Python has itself."""
+    """Finds the packages whose location the parent named, before any that this Python has itself."""
 
     def __init__(self, places: dict[str, str]) -> None:
         self.places = places
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        """The place of a package or module that the parent named."""
+        """Return the spec of a package or module that the parent named, else None."""
         place = self.places.get(fullname)
         if place is None:
             return None
@@ -40,20 +40,20 @@ class Source(importlib.abc.MetaPathFinder):
 
 
 class Server:
-    """Answers what the parent asks of one backend."""
+    """Answers the parent's requests to one backend."""
 
     def __init__(self, backend: FrameworkBackend) -> None:
         self.backend = backend
         self.layers: dict[int, Any] = {}
 
     def hello(self) -> dict[str, Any]:
-        """What the parent should know of this side."""
+        """Return what the parent needs to know about this side."""
         import numpy
 
         return {
             "version": self.backend.version,
             "dtypes": self.backend.dtypes,
-            # What is served need not be a `Backend`: the benchmark's is not.
+            # The served object need not be a `Backend`: the benchmark's is not.
             "compiles": getattr(self.backend, "compiles", False),
             "multiplies_zeros": getattr(self.backend, "multiplies_zeros", False),
             "python": sys.version.split()[0],
@@ -62,7 +62,7 @@ class Server:
         }
 
     def answer(self, header: dict[str, Any], arrays: list[Host | None]) -> tuple[Any, list[Host | None]]:
-        """A value for JSON and the arrays that answer a request."""
+        """Answer a request with a value for JSON and with arrays."""
         for dropped in header["drop"]:
             self.layers.pop(dropped, None)
         own = [None if a is None else self._own(a) for a in arrays]
@@ -92,7 +92,7 @@ class Server:
         raise ValueError(f"no such request: {do!r}")
 
     def _own(self, host: Host) -> Any:
-        """An array of the framework, with its axes in the same order in memory where the framework can have that."""
+        """Convert to an array of the framework, with the same order of the axes in memory where it supports that."""
         if not getattr(self.backend, "strided", False) or host.flags.c_contiguous:
             return self.backend.asarray(host)
         outermost_first = sorted(range(host.ndim), key=lambda axis: -abs(host.strides[axis]))
@@ -105,7 +105,7 @@ class Server:
 
 
 def die_with_parent(lifeline: int) -> None:
-    """Have this process killed when the parent's end of a pipe closes, even while it is stuck in foreign code."""
+    """Have this process killed when the parent's end of a pipe closes, even while it hangs in foreign code."""
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
@@ -148,7 +148,7 @@ def _described(error: Exception) -> dict[str, str]:
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were."""
+    """Convert the lists of JSON back to tuples."""
 
     def tuples(value: Any) -> Any:
         return tuple(map(tuples, value)) if isinstance(value, list) else value

@@ -1,6 +1,7 @@
-"""A backend that times itself: a worker serves it, prepares calls, makes them often and says how long they took.
+"""A backend that times itself: it prepares calls, repeats them, and reports how long they took. A worker serves it.
 
-Runs in other people's Pythons: the standard library, NumPy and multiconv's own floors up to the backend only.
+It runs in other Python environments and imports only the standard library, NumPy, and multiconv's modules up to the
+backend.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ SEED = 0
 
 
 class Framework:
-    """What timing asks of a framework beyond its backend; as it stands, for one of which nothing is known.
+    """The interface that timing needs from a framework beyond its backend. This base class is for an unknown framework.
 
     Attributes
     ----------
     channels_last : bool
-        Whether its own layout of images is channels last.
+        Whether the framework's own image layout is channels last.
     modes : tuple of str
         How its calls can be made: ``"eager"``, and the ways in which it compiles.
     """
@@ -50,41 +51,41 @@ class Framework:
         self.backend = backend
 
     def set_threads(self, threads: int) -> None:
-        """Tell the framework how many threads to use, where affinity and environment are not enough."""
+        """Set the framework's number of threads, where affinity and environment variables are not enough."""
 
     def threads(self) -> int | None:
-        """How many threads the framework says it uses, if it says."""
+        """Return the number of threads that the framework reports, or None if it reports none."""
         return None
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """The framework's matrix product."""
+        """Compute the matrix product with the framework."""
         return a @ b
 
     def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
-        """A function of nothing that computes ``function(x, w)``."""
+        """Return a function without arguments that computes ``function(x, w)``."""
         return lambda: function(x, w)
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
-        """A function of nothing that computes the gradient for one of the primals alone, without the forward pass."""
+        """Return a function without arguments that computes the gradient of one primal only, without a forward pass."""
         raise UnsupportedError(f"{self.backend.name} is not known to compute one gradient alone")
 
     def of_one(self, function: Call, primals: tuple[Array, Array], which: int) -> Call:
-        """The function of one primal, the other kept as it is."""
+        """Return the function of one primal, with the other fixed."""
         x, w = primals
         return (lambda w: function(x, w)) if which else (lambda x: function(x, w))
 
 
 class Timed:
-    """A backend whose `plan` measures.
+    """A backend whose `plan` returns measurements.
 
     Parameters
     ----------
     backend : str
         ``"module:class"``.
     options : str
-        JSON of the keyword arguments to make it with.
+        The keyword arguments of the backend's class, as JSON.
     threads : str
-        How many cores it may use. The affinity is set before the framework is imported.
+        Number of cores that it may use. The affinity is set before the framework is imported.
     """
 
     def __init__(self, backend: str, options: str, threads: str) -> None:
@@ -93,39 +94,47 @@ class Timed:
         self.backend = getattr(import_module(module), name)(**json.loads(options))
         self.framework = framework_of(self.backend)
         self.framework.set_threads(int(threads))
-        gc.freeze()  # or each loop would begin with looking through all that the framework is made of
+        gc.freeze()  # else the garbage collection before each loop scans the whole framework
         self.calls: dict[tuple[str, Geometry, str], Call] = {}
         self.arrays: dict[tuple[Geometry, str, bool], list[Array]] = {}
 
     @property
     def version(self) -> str:
-        """The framework's version."""
+        """Return the version of the framework."""
         return str(self.backend.version)
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """What the backend computes in."""
+        """Return the dtypes that the backend supports."""
         return tuple(self.backend.dtypes)
 
     def asarray(self, array: Any) -> Any:
-        """What the parent sends stays NumPy's."""
+        """Copy an array from the parent. It stays a NumPy array."""
         return np.array(array)
 
     def to_numpy(self, array: Any) -> Any:
-        """What the parent gets is NumPy's already."""
+        """Return an array for the parent unchanged. It is a NumPy array already."""
         return array
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Call:
-        """A measurement, as a function of NumPy's arrays that gives NumPy's arrays.
+        """Return a measurement, as a function from NumPy arrays to NumPy arrays.
 
         Parameters
         ----------
         operation : str
-            ``"check/DIRECTION/MODE/LAYOUT"``, of (x, w, dy), channels first: the answer. ``"prepare/..."``: seconds of
-            the first call, and how many calls make a loop. ``"loop/..."``, of that number: seconds of wall and of
-            processor. ``"normwise/DIRECTION"``: the constant of `multiconv.core.bounds.normwise`, a NaN where sums are
-            direct. ``"forget"``: what was prepared. ``"matmul"``: operations a second of the framework's matrix
-            product. ``"stream"``: bytes a second of its addition of long vectors. ``"settings"``: JSON as bytes.
+            One of:
+
+            - ``"check/DIRECTION/MODE/LAYOUT"``: takes (x, w, dy), channels first, and returns the result;
+            - ``"prepare/DIRECTION/MODE/LAYOUT"``: returns the seconds of the first call, and the number of calls in a
+              loop;
+            - ``"loop/DIRECTION/MODE/LAYOUT"``: takes that number, and returns seconds of wall time and of processor
+              time;
+            - ``"normwise/DIRECTION"``: returns the constant of `multiconv.core.bounds.normwise`, or NaN where sums are
+              direct;
+            - ``"forget"``: discards what was prepared;
+            - ``"matmul"``: returns the operations per second of the framework's matrix product;
+            - ``"stream"``: returns the bytes per second of its addition of long vectors;
+            - ``"settings"``: returns JSON as bytes.
         g : Geometry
             Channels first.
         dtype : str
@@ -198,7 +207,7 @@ class Timed:
         return np.zeros(0)
 
     def _call(self, how: str, g: Geometry, arrays: list[Array]) -> Call:
-        """The function of nothing that is timed."""
+        """Return the function without arguments that is timed."""
         direction, mode, layout = how.split("/")
         if mode not in self.framework.modes:
             raise UnsupportedError(
@@ -211,7 +220,7 @@ class Timed:
         return self.framework.gradient(function, (x, w), int(direction == "kernel gradient"), dy, mode)
 
     def _own_function(self, g: Geometry) -> Call:
-        """The framework's call of arrays in its own layouts."""
+        """Return the framework's call on arrays in its own layouts."""
         own = g.with_layout(channels_last=self._channels_last("native"))
         if self.backend.pads_natively(own):
             native: Call = self.backend.native_cross_correlate(own)
@@ -225,7 +234,7 @@ class Timed:
         return lambda x, w: self.backend.cross_correlate(x, w, **options)
 
     def _laid_out(self, how: str, arrays: Any) -> list[Array]:
-        """The backend's own arrays, in the framework's own layouts if the calls take those."""
+        """Convert to arrays of the backend, in the framework's own layouts if the calls take those."""
         x, w, dy = arrays
         layout = how.split("/")[2]
         if self._channels_last(layout):
@@ -253,7 +262,7 @@ class Timed:
         return np.array(3 * STREAM_BYTES / self._least_seconds(lambda: a + b, "float32"))
 
     def _least_seconds(self, call: Call, dtype: str) -> float:
-        """Of a call, the first of which may compile."""
+        """Return the shortest time of several calls, the first of which may compile."""
         return min(float(self._loop(call, 1, dtype)[0]) for _ in range(RATE_CALLS))
 
     def _settings(self) -> Any:
@@ -272,7 +281,7 @@ class Timed:
 
 
 def pin(threads: int) -> None:
-    """Give this process, with what threads NumPy has started in it, the first so many of its cores."""
+    """Pin this process, including the threads that NumPy has started in it, to the first `threads` of its cores."""
     if not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))[:threads]
@@ -282,14 +291,14 @@ def pin(threads: int) -> None:
 
 
 def framework_of(backend: Any) -> Framework:
-    """What timing asks of the backend's framework."""
+    """Return the `Framework` for the framework of a backend."""
     name = f"multiconv.guest.timed_{backend.name}"
     kind: type[Framework] = Framework if find_spec(name) is None else import_module(name).TimedFramework
     return kind(backend)
 
 
 def libraries() -> list[dict[str, Any]]:
-    """The libraries of threads and linear algebra in this process, where threadpoolctl is there to tell."""
+    """Return the threading and linear algebra libraries in this process, if threadpoolctl is installed."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

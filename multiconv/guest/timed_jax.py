@@ -1,4 +1,4 @@
-"""JAX: operation by operation, and `jax.jit`."""
+"""JAX: operation by operation, and with `jax.jit`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from multiconv.guest.timed import Call, Framework
 
 
 class TimedFramework(Framework):
-    """Threads are as many as there are cores in the affinity. Flax's layout is channels last."""
+    """JAX, with as many threads as the affinity has cores. Flax's layout is channels last."""
 
     channels_last = True
     modes = ("eager", "compiled")
 
     def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
-        """As it is, or jitted."""
+        """Return a call of the function, unchanged or jitted."""
         run = jax.jit(function) if mode == "compiled" else function
         return lambda: run(x, w)
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
-        """By the pullback, which computes no forward pass of what is linear."""
+        """Return a call of the pullback, which skips the forward pass of a linear function."""
         of_one, primal = self.of_one(function, primals, which), primals[which]
         if mode == "compiled":
             pullback = jax.jit(lambda primal, dy: jax.vjp(of_one, primal)[1](dy)[0])

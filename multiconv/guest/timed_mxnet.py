@@ -1,4 +1,4 @@
-"""MXNet: its operators as `CachedOp`, which is what `hybridize` makes."""
+"""MXNet: its operators as `CachedOp`, which is what `hybridize` creates."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from multiconv.guest.timed import Call, Framework
 
 
 class TimedFramework(Framework):
-    """Threads are OpenMP's, set by the environment."""
+    """MXNet, whose OpenMP threads are set by the environment."""
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """`nd.dot`, as its arrays have no ``@``."""
+        """Compute the matrix product with `nd.dot`, because MXNet's arrays have no ``@``."""
         return nd.dot(a, b)
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
-        """By the backward pass of a graph that is kept."""
+        """Return a call of the backward pass of a graph that is kept."""
         leaf = primals[which].detach()
         leaf.attach_grad()
         with autograd.record():

@@ -1,4 +1,4 @@
-"""NumPy: the gradients that its backend has by hand."""
+"""NumPy: the hand-written gradients of its backend."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from multiconv.guest.timed import Call, Framework
 
 
 class TimedFramework(Framework):
-    """Threads are OpenBLAS's, set by the environment."""
+    """NumPy, whose OpenBLAS threads are set by the environment."""
 
     def gradient(self, function: Any, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
-        """By the method of the backend's own operation."""
+        """Return a call of the gradient method of the backend's own operation."""
         x, w = primals
         if not hasattr(function, "input_gradient"):
             raise UnsupportedError("the interface of numpy has no gradient alone: time it in the native layout")

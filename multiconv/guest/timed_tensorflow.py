@@ -1,4 +1,4 @@
-"""TensorFlow: eager, `tf.function`, and `tf.function(jit_compile=True)`."""
+"""TensorFlow: eager, with `tf.function`, and with `tf.function(jit_compile=True)`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class TimedFramework(Framework):
     modes = ("eager", "compiled", "xla")
 
     def set_threads(self, threads: int) -> None:
-        """Within an operation, and one operation at a time."""
+        """Set the number of threads within an operation, and run one operation at a time."""
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
     def threads(self) -> int:
-        """Within an operation."""
+        """Return the number of threads within an operation."""
         return int(tf.config.threading.get_intra_op_parallelism_threads())
 
     def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
-        """As it is, or as a graph."""
+        """Return a call of the function, unchanged or as a graph."""
         run = _staged(function, mode)
         return lambda: run(x, w)
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
-        """By a tape that is kept, or by a graph, from which what the gradient does not need is pruned."""
+        """Return a call of a tape that is kept, or of a graph that is pruned to what the gradient needs."""
         of_one, primal = self.of_one(function, primals, which), primals[which]
         if mode == "eager":
             with tf.GradientTape(persistent=True) as tape:

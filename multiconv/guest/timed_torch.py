@@ -1,4 +1,4 @@
-"""PyTorch: eager, and `torch.compile`."""
+"""PyTorch: eager, and with `torch.compile`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ class TimedFramework(Framework):
     modes = ("eager", "compiled")
 
     def set_threads(self, threads: int) -> None:
-        """Within an operation, and one operation at a time."""
+        """Set the number of threads within an operation, and run one operation at a time."""
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
 
     def threads(self) -> int:
-        """Within an operation."""
+        """Return the number of threads within an operation."""
         return torch.get_num_threads()
 
     def forward(self, function: Call, x: Array, w: Array, mode: str) -> Call:
-        """Without a graph, as for inference."""
+        """Return a call of the function without autograd, as for inference."""
         run = torch.no_grad()(_compiled(function) if mode == "compiled" else function)
         return lambda: run(x, w)
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
-        """By the backward pass of a graph that is kept, or by one that is compiled without the forward pass."""
+        """Return a call of the backward pass of a graph that is kept, or of one compiled without the forward pass."""
         of_one, primal = self.of_one(function, primals, which), primals[which]
         if mode == "compiled":
             pullback = _compiled(lambda primal, dy: torch.func.vjp(of_one, primal)[1](dy)[0])
@@ -39,6 +39,6 @@ class TimedFramework(Framework):
 
 
 def _compiled(function: Call) -> Call:
-    torch.compiler.reset()  # or it gives up after eight shapes and runs eagerly
+    torch.compiler.reset()  # else torch gives up after eight shapes and runs eagerly
     compiled: Call = torch.compile(function)
     return compiled

@@ -1,1 +1,1 @@
-"""A backend in another Python: the process, the environment that it runs in, and what its framework compiled."""
+"""A backend in another Python: its process, its environment, and the cache of what its framework compiles."""

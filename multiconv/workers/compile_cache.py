@@ -1,7 +1,7 @@
-"""What a framework has compiled, kept from one check to the next.
+"""A cache of what a framework compiles, kept from one check to the next.
 
-JAX compiles for every shape, and so does Keras where a convolution has groups. That is the greater part of a check's
-work, and the shapes are the same in each.
+JAX compiles for every shape, and so does Keras for a convolution with groups. Compilation is most of the work of a
+check, and every check has the same shapes.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from pathlib import Path
 from multiconv.core.targets import plain_name
 from multiconv.workers import environments
 
-LARGEST = 200_000_000  # bytes; a check with a new seed adds some three million
+LARGEST = 200_000_000  # bytes; a check with a new seed adds about three million
 JAX, TENSORFLOW = "JAX_COMPILATION_CACHE_DIR", "TF_XLA_FLAGS"
 
 
 def environment(name: str, version: str | None = None) -> dict[str, str]:
-    """Return the environment variables that have a framework keep what it compiles, unless the caller's say where.
+    """Return the environment variables that make a framework cache what it compiles, unless the user has set them.
 
-    A home that several machines share has a folder for each kind of processor, as what is compiled for one may not run
-    on another. JAX finds an entry by the program, its own version and its options; TensorFlow by the program alone, so
-    it has a folder for each version.
+    A home directory that several machines share has one folder per kind of processor, because code that is compiled for
+    one may not run on another. JAX finds an entry by the program, its own version and its options. TensorFlow finds it
+    by the program alone, so each of its versions has a folder.
 
     Parameters
     ----------
     name : str
-        A backend's, such as ``"jax"`` or ``"jax@0.4.38"``.
+        The name of a backend, such as ``"jax"`` or ``"jax@0.4.38"``.
     version : str, optional
-        The version of its framework. TensorFlow keeps nothing where it is not known.
+        The version of its framework. If it is unknown, TensorFlow caches nothing.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def environment(name: str, version: str | None = None) -> dict[str, str]:
 
 
 def _folder(framework: str) -> Path:
-    """The folder of a framework on this kind of processor, emptied where it has grown too large."""
+    """Return the folder of a framework for this kind of processor, emptied if it has grown too large."""
     folder = environments.home() / "compiled" / f"{framework}-{zlib.crc32(_processor().encode()):08x}"
     if _size(folder) > LARGEST:
         shutil.rmtree(folder, ignore_errors=True)
@@ -66,7 +66,7 @@ def _folder(framework: str) -> Path:
 
 
 def _processor() -> str:
-    """What programs for this processor may use, in words."""
+    """Return the feature flags of this processor, or a description where there are none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

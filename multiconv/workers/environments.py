@@ -1,12 +1,12 @@
-"""Making and naming the Pythons in which a backend runs that can't be imported here.
+"""Create, find and remove the Python environments of backends that can't be imported in this Python.
 
-An environment is a venv in `home`, made by ``multiconv env create mxnet``, or ``torch@2.5.1`` for a version other than
-the default one. pip reads its usual configuration and ``PIP_*`` variables, so that mirrors and certificates work as
-always. Three variables are multiconv's own:
+An environment is a venv in `home`. The command ``multiconv env create mxnet`` creates one; a name such as
+``torch@2.5.1`` asks for a version other than the default. pip reads its usual configuration and ``PIP_*`` variables, so
+mirrors and certificates work as usual. Three variables are multiconv's own:
 
-- ``MULTICONV_HOME``: where the environments live;
-- ``MULTICONV_BASE_PYTHON``: the Python to make them from, if the one that multiconv would find is not it;
-- ``MULTICONV_<BACKEND>_PYTHON``: an existing Python in which a backend runs, in place of an environment made here.
+- ``MULTICONV_HOME``: the directory of the environments;
+- ``MULTICONV_BASE_PYTHON``: the Python to create them with, instead of the one that multiconv finds;
+- ``MULTICONV_<BACKEND>_PYTHON``: an existing Python to run a backend in, instead of an environment created here.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MARKER = "multiconv.json"
 TAIL = 15
 IMPORT_TIMEOUT = 300.0
 PROBE_TIMEOUT = 60.0
-# --no-user, as a configured --user is an error in a venv.
+# --no-user, because a configured --user is an error in a venv.
 PIP_INSTALL = ("-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-user")
-# What would let this Python's packages, or its standard library, into another one.
+# These would expose this Python's packages or standard library to another Python.
 LEAKS = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
-# Both become the name of a directory, and the version an argument of pip's: nothing odd, nothing long.
+# Both are used as a directory name, and the version as an argument of pip: no odd characters, and not too long.
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
 VERSION = re.compile(
     r"(?=.{1,40}\Z)[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?"
@@ -51,18 +51,18 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an environment for a backend is made of.
+    """The contents of an environment for a backend.
 
     Attributes
     ----------
     module : str
-        What the backend imports.
+        The module that the backend imports.
     version : str
-        The framework's, where none is asked for.
+        The default version of the framework.
     requirements : callable
-        From a version to the list of what pip shall install.
+        A function from a version to the list of requirements for pip.
     pythons : tuple of str
-        The minor versions of Python that will do, the best first.
+        The supported minor versions of Python, the best first.
     distributions : tuple of str
         The names under which pip knows the framework, in any of its builds.
 
@@ -80,7 +80,7 @@ class Recipe:
 
 
 def _torch(version: str) -> list[str]:
-    # Before 2.3 torch was built against NumPy 1, and can't read the arrays of NumPy 2.
+    # torch before 2.3 was built against NumPy 1 and can't read the arrays of NumPy 2.
     old = [int(n) for n in re.findall("[0-9]+", version)[:2]] < [2, 3]
     return [f"torch=={version}", "numpy<2" if old else "numpy", "ml_dtypes"]
 
@@ -90,7 +90,7 @@ def _jax(version: str) -> list[str]:
 
 
 def _tensorflow(version: str) -> list[str]:
-    # tensorflow-cpu has wheels for no other machine, and imports requests without asking for it.
+    # tensorflow-cpu has wheels for this machine only, and imports requests without declaring the dependency.
     cpu = (sys.platform, platform.machine()) == ("linux", "x86_64")
     return [f"tensorflow-cpu=={version}" if cpu else f"tensorflow=={version}", "requests"]
 
@@ -118,10 +118,10 @@ class Environment:
     Attributes
     ----------
     label : str
-        What it was asked for as, and the name of its directory: ``"mxnet"`` or ``"torch@2.5.1"``.
+        The name that it was created by, which is also the name of its directory: ``"mxnet"`` or ``"torch@2.5.1"``.
     backend : str
     version : str
-        The framework's, as installed.
+        The installed version of the framework.
     python, path : Path
         Its interpreter and its directory.
     """
@@ -133,7 +133,7 @@ class Environment:
     path: Path
 
     def size(self) -> int:
-        """The bytes that it takes on disk; a walk over all its files.
+        """Compute its size on disk in bytes, by a walk over all its files.
 
         Examples
         --------
@@ -145,7 +145,7 @@ class Environment:
 
 
 def ignore(message: str) -> None:
-    """Say nothing.
+    """Ignore a progress message.
 
     Examples
     --------
@@ -153,11 +153,11 @@ def ignore(message: str) -> None:
     """
 
 
-# ---- Which there are
+# ---- Finding environments
 
 
 def home() -> Path:
-    """Where multiconv keeps what it makes: ``$MULTICONV_HOME``, else the user's data directory.
+    """Return the directory of what multiconv creates: ``$MULTICONV_HOME``, else the user's data directory.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def home() -> Path:
 
 
 def find(name: str) -> Environment | None:
-    """A finished environment, or None. Reads one small file.
+    """Return a finished environment, or None. This reads one small file.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def find(name: str) -> Environment | None:
 
     Raises
     ------
-    BackendUnavailable
-        If that is no name of an environment.
+    UsageError
+        If that is not a valid name of an environment.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def find(name: str) -> Environment | None:
 
 
 def listing() -> list[Environment]:
-    """All finished environments, by name.
+    """Return all finished environments, sorted by name.
 
     Examples
     --------
@@ -203,12 +203,12 @@ def listing() -> list[Environment]:
 
 
 def override(backend: str) -> Path | None:
-    """The Python that ``MULTICONV_<BACKEND>_PYTHON`` names, or None.
+    """Return the Python that ``MULTICONV_<BACKEND>_PYTHON`` names, or None.
 
     Raises
     ------
     BackendUnavailable
-        If the variable is set, but not to a file that can be executed.
+        If the variable is set, but not to an executable file.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def override(backend: str) -> Path | None:
     named = os.environ.get(variable)
     if not named:
         return None
-    # Not resolved: a venv's python is a symlink, and its target knows nothing of the venv.
+    # Not resolved: a venv's python is a symlink, and its target does not know the venv.
     python = Path(named).expanduser().absolute()
     if not (python.is_file() and os.access(python, os.X_OK)):
         what = "does not exist" if not python.exists() else "is not an executable file"
@@ -230,21 +230,21 @@ def override(backend: str) -> Path | None:
     return python
 
 
-# ---- Making and removing them
+# ---- Creating and removing environments
 
 
 def create(name: str, *, progress: Announce = ignore) -> Environment:
-    """Make an environment, unless it is there already.
+    """Create an environment, unless it exists already.
 
-    Of two processes that ask for the same one, the second waits for the first. If it fails or is interrupted, nothing
-    is left of it.
+    If two processes ask for the same environment, the second waits for the first. If the creation fails or is
+    interrupted, nothing is left behind.
 
     Parameters
     ----------
     name : str
         ``"mxnet"``, or ``"torch@2.5.1"``.
     progress : callable, optional
-        Told, in words, what is being done.
+        Called with a message about each step.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
     Raises
     ------
     BackendUnavailable
-        If multiconv can't make it. The message has the end of what pip said, and what to try.
+        If multiconv can't create it. The message has the end of pip's output, and what to try.
 
     Examples
     --------
@@ -264,7 +264,7 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
     '1.9.1'
     >>> create("torch@latest")
     Traceback (most recent call last):
-    multiconv.BackendUnavailable: 'torch@latest' names no environment: the @ wants a version, as in torch@2.13.0
+    multiconv.UsageError: 'torch@latest' names no environment: the @ wants a version, as in torch@2.13.0
     """
     backend, asked = _parse(name)
     if backend not in RECIPES:
@@ -277,7 +277,7 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
         return found
     try:
         with _locked(name, progress) as lock:
-            # Whoever held the lock until now may have made it.
+            # The previous holder of the lock may have created it.
             return find(name) or _make(name, backend, asked or RECIPES[backend].version, lock, progress)
     except OSError as error:
         raise BackendUnavailable(
@@ -294,17 +294,17 @@ def remove(name: str, *, progress: Announce = ignore) -> Path:
     name : str
         ``"mxnet"``, or ``"torch@2.5.1"``.
     progress : callable, optional
-        Told, in words, what is being done.
+        Called with a message about each step.
 
     Returns
     -------
     Path
-        The directory that is no more.
+        The directory that was removed.
 
     Raises
     ------
     BackendUnavailable
-        If there is none of this name.
+        If there is no environment of this name.
 
     Examples
     --------
@@ -322,20 +322,20 @@ def remove(name: str, *, progress: Announce = ignore) -> Path:
 
 
 def interpreters(minors: Sequence[str]) -> Iterator[Path]:
-    """The Pythons on this machine that an environment can be made from, the best first.
+    """Find the Pythons on this machine that an environment can be created with, the best first.
 
-    In this order: ``$MULTICONV_BASE_PYTHON``, and no other if it is set; the running one; then, minor version by minor
-    version, those on PATH, of pyenv, of uv, and in the usual directories. Each was run and is what it says.
+    The order is: ``$MULTICONV_BASE_PYTHON``, and no other if it is set; the running one; then, for each minor version,
+    those on PATH, of pyenv, of uv, and in the usual directories. Each has been run, and its version is confirmed.
 
     Parameters
     ----------
     minors : sequence of str
-        The minor versions that will do, the best first, such as ``("3.11", "3.10")``.
+        The supported minor versions, the best first, such as ``("3.11", "3.10")``.
 
     Raises
     ------
     BackendUnavailable
-        If ``$MULTICONV_BASE_PYTHON`` is set, but won't do.
+        If ``$MULTICONV_BASE_PYTHON`` is set, but is not suitable.
 
     Examples
     --------
@@ -360,7 +360,7 @@ def interpreters(minors: Sequence[str]) -> Iterator[Path]:
 
 
 def _parse(name: str) -> tuple[str, str | None]:
-    """The backend and the version that a name asks for."""
+    """Parse a name into the backend and the version, or None for the default version."""
     plain, at, version = name.partition("@")
     if not PLAIN.fullmatch(plain):
         raise UsageError(f"{name!r} names no environment; such as mxnet and torch@2.5.1 do")
@@ -384,7 +384,7 @@ def _variable(backend: str) -> str:
 
 
 def _read(path: Path) -> Environment | None:
-    """The environment in a directory, if it was finished and the Python that it was made from is still there."""
+    """Return the environment in a directory if it was finished and the Python that it was created with still exists."""
     try:
         marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
         environment = Environment(path.name, marker["backend"], marker["version"], path / "bin" / "python", path)
@@ -394,7 +394,7 @@ def _read(path: Path) -> Environment | None:
 
 
 def _mark(environment: Environment, requirements: list[str]) -> None:
-    """Say that it is finished, at one stroke."""
+    """Mark the environment as finished, in one atomic step."""
     (site,) = _site_packages(environment.path)
     marker = {
         "backend": environment.backend,
@@ -408,7 +408,7 @@ def _mark(environment: Environment, requirements: list[str]) -> None:
 
 
 def _delete(path: Path) -> None:
-    # The marker first, so that one half removed counts as unfinished.
+    # The marker is removed first, so that a half-removed environment counts as unfinished.
     (path / MARKER).unlink(missing_ok=True)
     if path.exists():
         shutil.rmtree(path)
@@ -416,7 +416,7 @@ def _delete(path: Path) -> None:
 
 @contextmanager
 def _locked(name: str, progress: Announce) -> Iterator[int]:
-    """Hold the lock on a name, and give its file descriptor."""
+    """Hold the lock on a name, and yield its file descriptor."""
     _root().mkdir(parents=True, exist_ok=True)
     with (_root() / f".{name}.lock").open("a") as file:
         try:
@@ -427,7 +427,7 @@ def _locked(name: str, progress: Announce) -> Iterator[int]:
         yield file.fileno()
 
 
-# ---- The steps
+# ---- The steps of a creation
 
 
 def _make(name: str, backend: str, version: str, lock: int, progress: Announce) -> Environment:
@@ -477,7 +477,7 @@ def _site_packages(path: Path) -> list[Path]:
 
 
 def _installed(path: Path, recipe: Recipe) -> str:
-    """The framework's version in an environment, from what pip wrote there."""
+    """Return the version of the framework in an environment, from the metadata that pip wrote."""
     places = [str(site) for site in _site_packages(path)]
     for name in recipe.distributions:
         for distribution in importlib.metadata.distributions(name=name, path=places):
@@ -489,8 +489,8 @@ def _installed(path: Path, recipe: Recipe) -> str:
 
 
 def _step(command: Sequence[str | Path], lock: int, failure: str, timeout: float | None = None) -> None:
-    """Run a program to its end, or say how it failed."""
-    # The lock goes with it: should this process be killed, it is held for as long as the program still writes.
+    """Run a program to its end, or raise an error that says how it failed."""
+    # The program inherits the lock, so that it stays locked while it writes even if this process is killed.
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -516,7 +516,7 @@ def _step(command: Sequence[str | Path], lock: int, failure: str, timeout: float
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """End a program and all that it started; first as Ctrl-C would, so that pip can tidy up."""
+    """End a program and all that it started: first like Ctrl-C, so that pip can clean up, then by force."""
     for number, patience in ((signal.SIGINT, 5), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, number)
@@ -528,7 +528,7 @@ def _clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in LEAKS}
 
 
-# ---- Which Pythons there are
+# ---- Finding Pythons
 
 PROBE = """
 import sys
@@ -538,7 +538,7 @@ import venv, ensurepip
 
 
 def _candidates(minors: Sequence[str]) -> Iterator[Path]:
-    """Every Python that may do, once."""
+    """Yield every Python that may be suitable, once."""
     running = getattr(sys, "_base_executable", None) or sys.executable
     paths = [Path(running)] if running else []
     usual = [Path("/usr/bin"), Path("/usr/local/bin"), Path("/opt/homebrew/bin")]
@@ -570,7 +570,7 @@ def _newest_first(root: Path, pattern: str) -> list[Path]:
 
 
 def _unfit(python: Path, minors: Sequence[str]) -> str | None:
-    """Why no environment can be made from a Python, as the end of a sentence; None if one can."""
+    """Return why no environment can be created with a Python, as the end of a sentence, or None if one can."""
     try:
         probed = subprocess.run(
             [python, "-I", "-c", PROBE],

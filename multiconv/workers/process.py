@@ -1,8 +1,8 @@
-"""A backend in another Python, as a `Backend`.
+"""The process that serves a backend in another Python.
 
-The other Python is a process of its own: its framework can't disturb this one, not even by crashing. A crash, a hang
-or an answer that is none becomes an exception that says what was asked and what the worker last wrote, and the next
-call starts a new worker.
+The process is separate, so that its framework can't disturb this one, even by crashing. A crash, a hang or an invalid
+answer becomes an exception that states the request and the last output of the worker. The next call starts a new
+worker.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PACKAGE = Path(__file__).parents[1]
 TIMEOUT = 300.0
 START_TIMEOUT = 120.0
 GRACE = 2.0
-# For workers that share the cores: idle threads sleep, and don't take those of others.
+# For workers that share cores: idle threads sleep, and leave the cores to others.
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 KEPT_STDERR = 1 << 20
 SHOWN_STDERR = 4000
@@ -52,17 +52,17 @@ class Worker:
     entry_point : str
         ``"module:class"`` of the backend.
     places : dict
-        Where the source of multiconv and of the backend lies, by package.
+        The location of the source of multiconv and of the backend, by package.
     python : path
         The Python to run it with.
     timeout : float
-        Seconds that an answer may take.
+        Time limit for an answer, in seconds.
     environment : dict, optional
-        Environment variables to set besides those of this process.
+        Environment variables to set in addition to those of this process.
     arguments : sequence of str
-        What to make the backend from.
+        The arguments of the backend's class.
     search_path : sequence of str, optional
-        Where it finds modules; by default its Python's own, or this process's if that is the same Python.
+        Where it finds modules. The default is the path of its own Python, or of this process if it is the same Python.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Worker:
         _workers.add(self)
 
     def request(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> tuple[Any, list[Host | None]]:
-        """Ask, and return the answer's value and arrays.
+        """Send a request, and return the value and the arrays of the answer.
 
         Raises
         ------
         BackendCrashed, BackendTimeout
-            If no answer came. The next request starts a new worker.
+            If no valid answer came. The next request starts a new worker.
         BackendError
             If the framework raised an exception.
         """
@@ -114,7 +114,7 @@ class Worker:
                 self._give_up(error, _problem(self.name, self.hello, header, arrays))
             except BaseException:
                 self.interrupt()
-                self.stop()  # an answer may still be on its way, and would be taken for the next one's
+                self.stop()  # an answer may still arrive, and would be taken for the next one
                 raise
             self._trim_stderr()
         if "error" in answer:
@@ -122,7 +122,7 @@ class Worker:
         return answer["value"], results
 
     def ready(self) -> int:
-        """Start the process if there is none, and return which start of it this one is."""
+        """Start the process if there is none, and return how often it has been started."""
         if self._process is None:
             self.start()
         return self.starts
@@ -199,21 +199,21 @@ class Worker:
             raise
 
     def stop(self) -> None:
-        """End the process, once it has answered. The next request starts a new one."""
+        """End the process once it has answered. The next request starts a new one."""
         with self.lock:
             if self._process is not None:
                 self._stop()
                 self._process = None
 
     def interrupt(self) -> None:
-        """Kill the process at once; a request that another thread waits for raises BackendCrashed."""
+        """Kill the process at once. A request that another thread waits for raises BackendCrashed."""
         process = self._process
         if process is not None:
             process.kill()
 
     def let_go(self) -> None:
-        """In a fork of the parent's: leave the process to the parent. The next request starts one of the fork's own."""
-        self.lock = threading.RLock()  # a thread that the fork hasn't got may have held the other
+        """Leave the process to the parent, in a fork of it. The next request starts the fork's own process."""
+        self.lock = threading.RLock()  # a thread that does not exist in the fork may have held the old one
         stop = self._stop.detach()
         if stop is not None:
             _hang_up(*stop[2][1:])
@@ -238,7 +238,7 @@ class Worker:
         ) from None
 
     def _how_it_ended(self, error: Exception) -> str:
-        """In words, once the process is gone."""
+        """Describe how the process ended, after it is gone."""
         process = self._process
         assert process is not None
         if isinstance(error, Garbled):
@@ -283,11 +283,11 @@ class Worker:
         fd = self._stderr.fileno()
         if os.fstat(fd).st_size > KEPT_STDERR:
             os.truncate(fd, 0)
-            os.lseek(fd, 0, os.SEEK_SET)  # the worker writes on from here: the two share one position
+            os.lseek(fd, 0, os.SEEK_SET)  # the worker shares this position, and writes on from here
 
 
 def source_places(entry_point: str) -> dict[str, str]:
-    """Where the source lies that a worker for this entry point needs, by package."""
+    """Return the location of the source that a worker for this entry point needs, by package."""
     from importlib.util import find_spec
 
     places = {"multiconv": str(PACKAGE)}
@@ -299,7 +299,7 @@ def source_places(entry_point: str) -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen[bytes], wire: Wire, lifeline: int) -> None:
-    """Let an idle worker end by itself, which clears its framework's temporary files away, and kill any other."""
+    """Let an idle worker exit, so that its framework removes its temporary files, and kill any other."""
     wire.close()
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
@@ -323,12 +323,12 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _same_python(python: Path) -> bool:
-    """Whether it is this very Python, whose search path a worker then shares."""
+    """Return whether this is the running Python, whose search path a worker then shares."""
     return os.path.abspath(python) == os.path.abspath(sys.executable)
 
 
 def _problem(name: str, hello: dict[str, Any], header: dict[str, Any], arrays: Sequence[Host | None]) -> dict[str, Any]:
-    """What was asked, for JSON."""
+    """Describe a request, for JSON."""
 
     def shown(a: Host) -> bool:
         return a.size <= SHOWN_VALUES and a.dtype.kind in "biuf"

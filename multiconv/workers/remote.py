@@ -1,4 +1,4 @@
-"""A backend in another Python, as a `Backend`: its arrays are NumPy's, and cross to the worker and back."""
+"""A `Backend` that runs in another Python. Its arrays are NumPy arrays, which cross to the worker and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from multiconv.workers.process import Worker
 
 
 class RemoteBackend(Backend):
-    """A backend in a worker. Its arrays are NumPy's: they cross to the worker and back with each call.
+    """A backend in a worker. Its arrays are NumPy arrays, which cross to the worker and back with each call.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class RemoteBackend(Backend):
     Attributes
     ----------
     python : Path
-        The Python it runs in.
+        The Python interpreter that it runs in.
     """
 
     def __init__(self, worker: Worker) -> None:
@@ -42,7 +42,7 @@ class RemoteBackend(Backend):
         return f"<multiconv backend {self.name} {self.version}, in a worker: {self.python}>"
 
     def close(self) -> None:
-        """End the worker; a later call starts another."""
+        """End the worker. A later call starts another one."""
         self.worker.stop()
 
     @property
@@ -51,7 +51,7 @@ class RemoteBackend(Backend):
 
     @property
     def python_version(self) -> str:
-        """The version of the worker's Python."""
+        """Return the version of the worker's Python."""
         return str(self.worker.hello["python"])
 
     # ---- Convolution
@@ -79,7 +79,7 @@ class RemoteBackend(Backend):
         Raises
         ------
         UnsupportedError
-            If the function is another: a worker can't be given one of this process.
+            If it is any other function, because a worker can't be given a function of this process.
         """
         name = getattr(function, "__name__", "")
         if getattr(function, "__self__", None) is not self or not name.startswith("corr2d"):
@@ -94,13 +94,13 @@ class RemoteBackend(Backend):
 
 
 class RemoteLayer:
-    """A layer that lives in a worker. If the worker has to start again, so is the layer made again."""
+    """A layer that lives in a worker. If the worker starts again, the layer is created again."""
 
     def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None) -> None:
         self.worker, self.spec, self.weight, self.bias = worker, spec, w, bias
         self._number = next(worker.numbers)
         # Told with the next request, since garbage may be collected in the middle of one. By then the worker may have
-        # started again, so no number is given twice.
+        # started again, so no number is used twice.
         weakref.finalize(self, worker.dropped.append, self._number).atexit = False
         with worker.lock:
             self._make()
