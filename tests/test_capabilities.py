@@ -21,14 +21,12 @@ from multiconv.survey.capabilities import (
     DIRECTIONS,
     DTYPES,
     FEATURES,
-    LETTERS,
     SIGNIFICAND_BITS,
     UNSUPPORTED,
     Capabilities,
     capabilities,
-    markdown,
-    print_capabilities,
 )
+from multiconv.survey.capability_pages import LETTERS, markdown, print_capabilities
 from multiconv.workers.process import Worker, source_places
 from multiconv.workers.remote import RemoteBackend
 

@@ -12,8 +12,20 @@ import pytest
 from multiconv.core.errors import ConvError
 from multiconv.core.spec import LAYOUTS, ConvSpec
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.testing import coverage
-from multiconv.testing.coverage import FACTORS, IMPOSSIBLE, SHAPE_FACTORS, Coverage, Picks, design, levels_of, settle
+from multiconv.testing import settling
+from multiconv.testing.coverage import Coverage, design
+from multiconv.testing.levels import (
+    BATCHES,
+    CHANNELS,
+    FACTORS,
+    GROUPS,
+    IMPOSSIBLE,
+    KERNELS,
+    OUTPUTS,
+    SHAPE_FACTORS,
+    levels_of,
+)
+from multiconv.testing.settling import Picks, settle
 
 FOUR = ("float16", "bfloat16", "float32", "float64")
 
@@ -222,10 +234,10 @@ def test_without_large_a_problem_is_bounded():
         images = max(g.batch, 1)
         cost = images * prod(g.out) * prod(g.w_shape)
         most = max(images * g.in_channels * prod(g.padded), prod(g.w_shape), images * g.out_channels * prod(g.out))
-        assert (signature is None) == (cost > coverage.MOST_PRODUCTS or most > coverage.MOST_ELEMENTS)
+        assert (signature is None) == (cost > settling.MOST_PRODUCTS or most > settling.MOST_ELEMENTS)
         products, elements, refused = max(products, cost), max(elements, most), refused + (signature is None)
-    assert products > coverage.MOST_PRODUCTS
-    assert elements > coverage.MOST_ELEMENTS
+    assert products > settling.MOST_PRODUCTS
+    assert elements > settling.MOST_ELEMENTS
     assert refused > 0
 
 
@@ -264,8 +276,8 @@ def test_300_problems_cover_all_pairs_but_one_in_a_thousand_and_1000_cover_all(s
     assert again.share == 1
     for drawn in first + rest:
         g = drawn.signature[0].resolve(*drawn.signature[1:3])
-        assert g.batch * g.products <= coverage.MOST_PRODUCTS
-        assert max(prod(drawn.signature[1]), prod(g.w_shape), prod(g.y_shape)) <= coverage.MOST_ELEMENTS
+        assert g.batch * g.products <= settling.MOST_PRODUCTS
+        assert max(prod(drawn.signature[1]), prod(g.w_shape), prod(g.y_shape)) <= settling.MOST_ELEMENTS
 
 
 def test_a_design_is_the_same_for_the_same_seed_only():
@@ -277,17 +289,17 @@ def test_a_design_is_the_same_for_the_same_seed_only():
 def test_every_number_and_option_of_a_level_comes_in_turn():
     signatures = [drawn.signature for drawn in design(400, 0, Coverage(FOUR, ALL_VALUES))]
     geometries = [spec.resolve(x, w) for spec, x, w, *_ in signatures]
-    for name, classes in (("batch", coverage.BATCHES), ("groups", coverage.GROUPS)):
+    for name, classes in (("batch", BATCHES), ("groups", GROUPS)):
         assert {getattr(g, name) for g in geometries} == {n for members in classes.values() for n in members}
-    channels = {n for members in coverage.CHANNELS.values() for n in members}
+    channels = {n for members in CHANNELS.values() for n in members}
     assert {g.in_channels // g.groups for g in geometries} == channels
     assert {g.out_channels // g.groups for g in geometries} == channels
-    assert {max(g.kernel) for g in geometries} == {n for members in coverage.KERNELS.values() for n in members}
+    assert {max(g.kernel) for g in geometries} == {n for members in KERNELS.values() for n in members}
     assert {spec.layout for spec, *_ in signatures} == {None, *LAYOUTS}
     assert {spec.padding for spec, *_ in signatures} >= {0, "valid", "same", "same_upper", "same_lower", "full"}
     assert {d for g in geometries for d in g.dilation} == {1, 2, 3, 4, 5}
-    assert {g.out for g in geometries} >= {out for outs in coverage.LARGE_OUTPUTS.values() for out in outs}
-    assert {g.out[-1] for g in geometries} >= {o for outs in coverage.OUTPUTS.values() for o in outs}
+    assert {g.out for g in geometries} >= {out for outs in settling.LARGE_OUTPUTS.values() for out in outs}
+    assert {g.out[-1] for g in geometries} >= {o for outs in OUTPUTS.values() for o in outs}
     for ndim in (2, 3):
         long_axis = {int(np.argmax(g.kernel)) for g in geometries if g.ndim == ndim and len(set(g.kernel)) > 1}
         assert long_axis == set(range(ndim))

@@ -20,17 +20,9 @@ import pytest
 
 from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.workers import environments
-from multiconv.workers.environments import (
-    RECIPES,
-    Environment,
-    Recipe,
-    create,
-    find,
-    interpreters,
-    listing,
-    override,
-    remove,
-)
+from multiconv.workers import interpreters as found_here
+from multiconv.workers.environments import RECIPES, Environment, Recipe, create, find, listing, override, remove
+from multiconv.workers.interpreters import interpreters
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE = Path(getattr(sys, "_base_executable", sys.executable))
@@ -167,7 +159,7 @@ def start_create(*requirements: str) -> subprocess.Popen[str]:
     program = (
         # A shell starts what runs in the background with Ctrl-C ignored, and so what that starts.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from multiconv import environments as e; "
+        "from multiconv.workers import environments as e; "
         f"e.RECIPES['fake'] = e.Recipe('json', '1.0', lambda v: sys.argv[1:], ({THIS!r},), ('pip',)); "
         "print(e.create('fake', progress=lambda said: print(said, flush=True)).path)"
     )
@@ -495,10 +487,10 @@ def test_none_that_will_do_is_told_with_all_that_were_found(machine):
 
 
 def test_a_python_that_does_not_answer_is_passed_over(machine, monkeypatch):
-    monkeypatch.setattr(environments, "PROBE_TIMEOUT", 0.2)
+    monkeypatch.setattr(found_here, "PROBE_TIMEOUT", 0.2)
     script(machine / "running", "exec sleep 60")
     assert machine / "running" not in list(interpreters(("3.99",)))
-    assert environments._unfit(machine / "running", ("3.99",)) == "did not answer within 0.2 s"
+    assert found_here.unfit(machine / "running", ("3.99",)) == "did not answer within 0.2 s"
 
 
 @pytest.mark.parametrize("named", ["{}/bin/base", "base"])

@@ -7,7 +7,8 @@ import pytest
 from multiconv.core.errors import UsageError
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.oracle.values import ALL_VALUES, VALUES
-from multiconv.testing import coverage
+from multiconv.testing import settling
+from multiconv.testing.levels import LAYOUT_LEVELS
 from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_problems, problem_levels, share_covered
 
 
@@ -27,7 +28,7 @@ def test_1000_problems_cover_all_pairs_and_each_has_a_shape_of_its_own():
     assert len(problems) == 1000
     assert share_covered(problems) == 1
     assert len(signatures(problems)) > 990
-    assert all(max(p.x.size, p.w.size, p.dy.size) <= coverage.MOST_ELEMENTS for p in problems)
+    assert all(max(p.x.size, p.w.size, p.dy.size) <= settling.MOST_ELEMENTS for p in problems)
     assert len({p.seed for p in problems}) == 1000
 
 
@@ -54,7 +55,7 @@ def test_the_same_seed_draws_the_same_problems_and_another_draws_others():
     assert len(signatures(first) & signatures(other)) < 3
 
 
-@pytest.mark.parametrize("layout", coverage.LAYOUT_LEVELS)
+@pytest.mark.parametrize("layout", LAYOUT_LEVELS)
 def test_only_the_layouts_arrangements_values_and_dtypes_asked_for_are_drawn(layout):
     few = {"dtypes": ("float16", "float64"), "values": ("wide", "ties"), "arrangements": ("gaps", "reversed")}
     problems = draw_problems(80, 0, **few, layouts=(layout,))

@@ -18,19 +18,9 @@ from rich.console import Console
 import multiconv as mc
 from multiconv.core.errors import UsageError
 from multiconv.survey import properties as measured
-from multiconv.survey.properties import (
-    CASES,
-    DTYPES,
-    EXPECTED,
-    MACHINE_DEPENDENT,
-    PROPERTIES,
-    BackendProperties,
-    Properties,
-    markdown,
-    print_properties,
-    properties,
-    surprises,
-)
+from multiconv.survey import property_pages
+from multiconv.survey.properties import CASES, DTYPES, PROPERTIES, BackendProperties, Properties, properties
+from multiconv.survey.property_pages import EXPECTED, MACHINE_DEPENDENT, markdown, print_properties, surprises
 
 pytestmark = pytest.mark.xdist_group("properties")  # so that what takes long is done in one process
 
@@ -59,7 +49,7 @@ def test_the_page_says_what_is_measured(name):
     written = page()
     changed = [
         f"{name}, {what}: the page has {written[name, what]!r}, now it is {cell!r}"
-        for what, (cell,) in measured._table(found(name))
+        for what, (cell,) in property_pages._table(found(name))
         if written[name, what] != cell
     ]
     assert not changed, "\n".join(["docs/properties.md is out of date:", *changed])

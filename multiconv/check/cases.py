@@ -16,7 +16,7 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Expected
 from multiconv.oracle.problem import DIRECTIONS, Problem
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.testing.coverage import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES
+from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES
 from multiconv.testing.network_layers import layer_problem, layer_problems
 from multiconv.testing.strategies import DTYPES, draw_problems, given_values, identity
 

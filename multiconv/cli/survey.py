@@ -76,17 +76,18 @@ def capabilities(
     Exit status: 0 tried, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
-    from multiconv.survey import capabilities as table
+    from multiconv.survey import capability_pages as pages
+    from multiconv.survey.capabilities import capabilities as try_each
 
     names = canonical(names)
     check_writable(json_file)
     check_writable(markdown_file, "--markdown")
     with report.progress_bars(open_console(err=True)) as progress:
-        found = table.capabilities(names, dtypes=list(dict.fromkeys(dtypes)), progress=progress)
-    table.print_capabilities(found, open_console(err=json_file == "-"))
+        found = try_each(names, dtypes=list(dict.fromkeys(dtypes)), progress=progress)
+    pages.print_capabilities(found, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json(found.asdict()))
     if markdown_file is not None:
-        Path(markdown_file).write_text(table.markdown(found))
+        Path(markdown_file).write_text(pages.markdown(found))
 
 
 @click.command(short_help="Measure how each backend computes.")
@@ -102,14 +103,15 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
     Exit status: 0 measured, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
-    from multiconv.survey import properties as measured
+    from multiconv.survey import property_pages as pages
+    from multiconv.survey.properties import properties as measure
 
     names = canonical(names)
     check_writable(json_file)
     check_writable(markdown_file, "--markdown")
     with report.progress_bars(open_console(err=True)) as progress:
-        found = measured.properties(names, progress=progress)
-    measured.print_properties(found, open_console(err=json_file == "-"))
+        found = measure(names, progress=progress)
+    pages.print_properties(found, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json(found.asdict()))
     if markdown_file is not None:
-        Path(markdown_file).write_text(measured.markdown(found))
+        Path(markdown_file).write_text(pages.markdown(found))

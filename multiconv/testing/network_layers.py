@@ -8,7 +8,7 @@ from typing import Any
 
 from multiconv import layers
 from multiconv.oracle.problem import Problem
-from multiconv.testing.coverage import NOTHING
+from multiconv.testing.levels import NOTHING
 from multiconv.testing.strategies import with_values
 
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}

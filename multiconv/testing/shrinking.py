@@ -21,7 +21,7 @@ from multiconv.core.types import Host, Padding
 from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES, EXTREME, largest_integer
-from multiconv.testing.coverage import NOTHING
+from multiconv.testing.levels import NOTHING
 from multiconv.testing.strategies import with_values
 
 TRIES = 300

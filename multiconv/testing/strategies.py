@@ -22,19 +22,10 @@ from multiconv.core.spec import LAYOUTS, PADDING_WORDS, ConvSpec, Geometry
 from multiconv.core.types import Host, Shape
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES, VALUES, seeded
-from multiconv.testing.coverage import (
-    BATCHES,
-    LAYOUT_LEVELS,
-    NOTHING,
-    Coverage,
-    Drawn,
-    Picks,
-    Row,
-    Signature,
-    design,
-    levels_of,
-)
+from multiconv.testing.coverage import Coverage, Drawn, design
 from multiconv.testing.fixed_options import settled
+from multiconv.testing.levels import BATCHES, LAYOUT_LEVELS, NOTHING, Row, Signature, levels_of
+from multiconv.testing.settling import Picks
 
 Integers = st.SearchStrategy[int]
 

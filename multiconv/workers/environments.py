@@ -30,15 +30,14 @@ import platformdirs
 
 from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
 from multiconv.core.targets import plain_name
+from multiconv.workers.interpreters import clean_environment, interpreters, none_found
 
 MARKER = "multiconv.json"
 TAIL = 15
 IMPORT_TIMEOUT = 300.0
-PROBE_TIMEOUT = 60.0
+
 # --no-user, because a configured --user is an error in a venv.
 PIP_INSTALL = ("-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-user")
-# These would expose this Python's packages or standard library to another Python.
-LEAKS = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
 # Both are used as a directory name, and the version as an argument of pip: no odd characters, and not too long.
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
@@ -321,41 +320,6 @@ def remove(name: str, *, progress: Announce = ignore) -> Path:
     return path
 
 
-def interpreters(minors: Sequence[str]) -> Iterator[Path]:
-    """Find the Pythons on this machine that an environment can be created with, the best first.
-
-    The order is: ``$MULTICONV_BASE_PYTHON``, and no other if it is set; the running one; then, for each minor version,
-    those on PATH, of pyenv, of uv, and in the usual directories. Each has been run, and its version is confirmed.
-
-    Parameters
-    ----------
-    minors : sequence of str
-        The supported minor versions, the best first, such as ``("3.11", "3.10")``.
-
-    Raises
-    ------
-    BackendUnavailable
-        If ``$MULTICONV_BASE_PYTHON`` is set, but is not suitable.
-
-    Examples
-    --------
-    >>> next(interpreters(["3.11"]))  # doctest: +SKIP
-    PosixPath('/usr/bin/python3.11')
-    """
-    named = os.environ.get("MULTICONV_BASE_PYTHON")
-    if named:
-        python = Path(shutil.which(Path(named).expanduser()) or named)
-        unfit = _unfit(python, minors)
-        if unfit is not None:
-            raise BackendUnavailable(
-                f"MULTICONV_BASE_PYTHON is {named!r}, which {unfit}: "
-                f"set it to a Python {' or '.join(minors)}, or unset it"
-            )
-        yield python
-        return
-    yield from (python for python in _candidates(minors) if _unfit(python, minors) is None)
-
-
 # ---- Names and places
 
 
@@ -434,7 +398,7 @@ def _make(name: str, backend: str, version: str, lock: int, progress: Announce) 
     recipe = RECIPES[backend]
     base = next(interpreters(recipe.pythons), None)
     if base is None:
-        raise BackendUnavailable(_none_found(backend, recipe.pythons))
+        raise BackendUnavailable(none_found(backend, recipe.pythons))
     path = _directory(name)
     python = path / "bin" / "python"
     requirements = recipe.requirements(version)
@@ -498,7 +462,7 @@ def _step(command: Sequence[str | Path], lock: int, failure: str, timeout: float
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=_clean(),
+        env=clean_environment(),
         pass_fds=[lock],
         start_new_session=True,
     ) as child:
@@ -524,83 +488,4 @@ def _end(child: subprocess.Popen[str]) -> None:
             child.wait(patience)
 
 
-def _clean() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in LEAKS}
-
-
 # ---- Finding Pythons
-
-PROBE = """
-import sys
-print(sys.implementation.name, ".".join(map(str, sys.version_info[:2])), flush=True)
-import venv, ensurepip
-"""
-
-
-def _candidates(minors: Sequence[str]) -> Iterator[Path]:
-    """Yield every Python that may be suitable, once."""
-    running = getattr(sys, "_base_executable", None) or sys.executable
-    paths = [Path(running)] if running else []
-    usual = [Path("/usr/bin"), Path("/usr/local/bin"), Path("/opt/homebrew/bin")]
-    for minor in minors:
-        places = [*map(Path, os.get_exec_path()), *_pyenv(minor), *_uv(minor), *usual]
-        paths += [place / f"python{minor}" for place in places if place.is_absolute()]
-    seen = set()
-    for path in paths:
-        if path.exists() and path.resolve() not in seen:
-            seen.add(path.resolve())
-            yield path
-
-
-def _pyenv(minor: str) -> list[Path]:
-    root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
-    return _newest_first(root / "versions", f"{minor}.*/bin")
-
-
-def _uv(minor: str) -> list[Path]:
-    root = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or "~/.local/share/uv/python").expanduser()
-    return _newest_first(root, f"cpython-{minor}.*/bin")
-
-
-def _newest_first(root: Path, pattern: str) -> list[Path]:
-    def numbers(path: Path) -> list[int]:
-        return [int(n) for n in re.findall("[0-9]+", path.parent.name)]
-
-    return sorted(root.glob(pattern), key=numbers, reverse=True)
-
-
-def _unfit(python: Path, minors: Sequence[str]) -> str | None:
-    """Return why no environment can be created with a Python, as the end of a sentence, or None if one can."""
-    try:
-        probed = subprocess.run(
-            [python, "-I", "-c", PROBE],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=_clean(),
-            timeout=PROBE_TIMEOUT,
-            check=False,
-        )
-    except OSError as error:
-        return f"can't be run ({error.strerror or error})"
-    except subprocess.TimeoutExpired:
-        return f"did not answer within {PROBE_TIMEOUT:g} s"
-    implementation, _, minor = probed.stdout.strip().partition(" ")
-    if not minor:
-        said = probed.stderr.strip().splitlines()[:1] or ["it said nothing"]
-        return f"does not run ({said[0]})"
-    if implementation != "cpython" or minor not in minors:
-        return f"is {implementation.replace('cpython', 'Python')} {minor}"
-    if probed.returncode:
-        return f"lacks venv or ensurepip (on Debian and Ubuntu: apt install python{minor}-venv)"
-    return None
-
-
-def _none_found(backend: str, minors: Sequence[str]) -> str:
-    found = [f"{python} {_unfit(python, minors)}" for python in _candidates(minors)]
-    return (
-        f"an environment for {backend} needs Python {' or '.join(minors)}, and none was found that will do "
-        f"({'; '.join(found) or 'there is no Python at all'}). Install one, such as by `uv python install {minors[0]}` "
-        f"or `pyenv install {minors[0]}`, or name one: MULTICONV_BASE_PYTHON=/path/to/python{minors[0]}"
-    )
