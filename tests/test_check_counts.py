@@ -13,7 +13,8 @@ import pytest
 from multiconv.backends.numpy import NumpyBackend
 
 from multiconv import d2l, oracle
-from multiconv.check.results import BackendReport
+from multiconv.check.cases import Turn, turns_of
+from multiconv.check.results import BackendReport, Interrupted
 from multiconv.check.run import check
 from multiconv.core import bounds
 from multiconv.core.memory import ARRANGEMENTS
@@ -203,6 +204,30 @@ def test_a_failure_is_shrunk_to_values_of_the_kind_that_was_asked(report_on: Cal
     report = report_on(Fake(lambda y, x, w, **o: y if whole(x) else y + np.ones((), y.dtype)), values=("wide",))
     forward = next(d for d in report.disagreements if d.direction == "forward")
     assert forward.found_in["values"] == forward.problem["values"] == "wide"
+
+
+@pytest.mark.parametrize("spoil", [lambda y, *_, **o: y, off_by_one_in_whole_numbers], ids=["right", "wrong"])
+def test_an_interrupted_check_reports_what_was_done(
+    report_on: Callable[..., BackendReport], monkeypatch: pytest.MonkeyPatch, spoil: Callable[..., Any]
+) -> None:
+    """Ctrl-C while the 31st problem is drawn."""
+
+    def interrupted() -> Problem:
+        raise KeyboardInterrupt
+
+    def thirty(*arguments: Any) -> list[Turn]:
+        turns = turns_of(*arguments)
+        return [*turns[:30], Turn(interrupted, turns[30].audience), *turns[31:]]
+
+    monkeypatch.setattr("multiconv.check.run.turns_of", thirty)
+    with pytest.raises(Interrupted) as caught:
+        report_on(Fake(spoil), examples=50, seed=3, values=PLAIN)
+    report = caught.value.report
+    assert report.interrupted
+    (numpy,) = report.backends
+    assert 0 <= numpy.problems <= 30
+    assert numpy.verdict == ("disagrees" if numpy.disagreements else "agrees")
+    assert {d.symptom for d in numpy.disagreements} <= {"values"}
 
 
 # ---- What is asked

@@ -187,3 +187,19 @@ def test_what_is_no_kernel_is_refused(text: str) -> None:
     assert ran.returncode == 2
     assert "Error: " in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("multiconv check to", "torch"),
+        ("multiconv bench --set resn", "resnet50"),
+        ("multiconv lesson run padd", "padding-and-stride"),
+        ("multiconv quirks int8-w", "int8-wraps"),
+        ("multiconv capab", "capabilities"),
+    ],
+)
+def test_the_shell_completes_names(typed: str, completed: str) -> None:
+    words = {"_MULTICONV_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    ran = CliRunner().invoke(main, prog_name="multiconv", env=words)
+    assert ran.output.splitlines() == [f"plain,{completed}"]

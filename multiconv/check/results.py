@@ -95,6 +95,8 @@ class Report:
         seed.
     dtypes : list of str
     seconds : float
+    interrupted : bool
+        Whether the check was interrupted, so that these are the problems until then.
     """
 
     backends: list[BackendReport]
@@ -103,6 +105,7 @@ class Report:
     seed: int
     dtypes: list[str]
     seconds: float = 0.0
+    interrupted: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -112,3 +115,11 @@ class Report:
     def asdict(self) -> dict[str, Any]:
         """Return the report as a dictionary for JSON."""
         return {"schema": 1, "multiconv": version("multiconv"), "agrees": self.agrees, **asdict(self)}
+
+
+class Interrupted(KeyboardInterrupt):
+    """A check was interrupted. `report` has the results until then."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report

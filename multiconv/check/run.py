@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from multiconv import registry
 from multiconv.check.cases import CANDIDATE_EXAMPLES, EXAMPLES, Audience, Case, Draws, Turn, turns_of
-from multiconv.check.results import BackendReport, Disagreement, Report
+from multiconv.check.results import BackendReport, Disagreement, Interrupted, Report
 from multiconv.check.scripts import script
 from multiconv.core.errors import BackendCrashed, BackendTimeout, BackendUnavailable, UnsupportedError
 from multiconv.core.memory import ARRANGEMENTS
@@ -96,6 +96,8 @@ def check(
         If a named backend or candidate is not available.
     UnsupportedError
         If a named backend or candidate supports none of the dtypes.
+    Interrupted
+        If Ctrl-C is pressed: a KeyboardInterrupt with the report until then.
 
     Examples
     --------
@@ -123,14 +125,20 @@ def check(
     )  # fmt: skip
     drawn = draws.examples if wanted else draws.candidate_examples
     report = Report([], missing, drawn, seed, list(dtypes))
+    runs = [_Run(name, workers, draws, progress) for name, workers in started]
     try:
-        runs = [_Run(name, workers, draws, progress) for name, workers in started]
         with threadpool_limits(1):  # for the oracle: the workers need the cores more
             _run_all(runs, turns_of(draws, {run.audience for run in runs}))
-        report.backends = [run.report for run in runs]
+    except KeyboardInterrupt:
+        report.interrupted = True
+        for run in runs:
+            run.conclude(shrink=False)
     finally:
         _close(started)
+    report.backends = [run.report for run in runs]
     report.seconds = time.monotonic() - began
+    if report.interrupted:
+        raise Interrupted(report)
     return report
 
 
@@ -189,12 +197,11 @@ def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
     """Send each case to every backend that it is for, a limited number of cases ahead of the slowest."""
     queues: dict[tuple[_Run, int], Queue[Asked | None]]
     queues = {(run, worker): Queue(AHEAD) for run in runs for worker in range(len(run.workers))}
-    abandoned = Event()
 
     def consume(run: _Run, worker: int, queue: Queue[Asked | None]) -> None:
         failure: Exception | None = None
         while (item := queue.get()) is not None:  # always drain the queue, or its producer would block for ever
-            if failure is None and not abandoned.is_set():
+            if failure is None and not run.abandoned.is_set():
                 try:
                     run.put(*item, worker)
                 except Exception as error:
@@ -215,17 +222,18 @@ def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
                 expected = {run.expects: case.expectations(*run.expects) for run in asked}
                 for run in asked:
                     queues[run, _hash(case) % len(run.workers)].put((number, case, expected[run.expects]))
-        except BaseException:
-            abandoned.set()
-            for run in runs:
-                for backend in run.workers:
-                    backend.worker.interrupt()
-            raise
-        finally:
             for queue in queues.values():
                 queue.put(None)
-        for future in done:
-            future.result()
+            for future in done:
+                future.result()
+        except BaseException:
+            for run in runs:
+                run.abandoned.set()
+                for backend in run.workers:
+                    backend.worker.interrupt()
+            for queue in queues.values():
+                queue.put(None)
+            raise
         list(pool.map(_Run.conclude, runs))
 
 
@@ -255,12 +263,15 @@ class _Run:
         self.first: dict[str, tuple[int, Case, Answered]] = {}
         self.times: dict[str, int] = {}
         self.lock = Lock()
+        self.abandoned = Event()
 
     def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
         """Run a case on the backend and judge its answers."""
         judgements: list[tuple[str, Answered]] = []
         if self.crashes < CRASHES and case.dtype in self.workers[worker].dtypes:
             judgements = list(self._judged(case, expected, worker))
+        if self.abandoned.is_set():  # what failed may have failed because its worker was stopped
+            return
         with self.lock:
             self.done += 1
             self.progress(self.report.name, self.done, self.total, "")
@@ -296,9 +307,10 @@ class _Run:
             worst = max(report.worst_bound_ratio, *(judgement.ratio for _, (_, judgement) in judgements))
             report.worst_bound_ratio = worst if np.isfinite(worst) else None
 
-    def conclude(self) -> None:
+    def conclude(self, *, shrink: bool = True) -> None:
         """Complete the report with the verdict, and with the smallest problem that shows each disagreement."""
         self.report.pairs_covered = self.coverage.share
+        self.report.disagreements = []
         if self.first:
             symptoms = {judgement.symptom for _, _, (_, judgement) in self.first.values()}
             self.report.verdict = "imprecise" if symptoms == {"precision"} else "disagrees"
@@ -306,7 +318,9 @@ class _Run:
                 self.report.verdict = "crashes"
         for number, direction in enumerate(sorted(self.first, key=lambda d: self.first[d][0])):
             self.progress(self.report.name, self.done, self.total, f"shrinking {direction}")
-            self.report.disagreements.append(self._disagreement(direction, shrink=number < SHRUNK_DIRECTIONS))
+            self.report.disagreements.append(
+                self._disagreement(direction, shrink=shrink and number < SHRUNK_DIRECTIONS)
+            )
         self.progress(self.report.name, self.done, self.total, self.report.verdict)
 
     def _disagreement(self, direction: str, *, shrink: bool) -> Disagreement:

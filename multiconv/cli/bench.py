@@ -8,13 +8,24 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, json_option, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, complete_backend, json_option, open_console, write_json
+
+
+def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from multiconv.layers import layer_sets
+
+    return [name for name in layer_sets() if name.startswith(incomplete)]
 
 
 @click.command(short_help="Time layers on backends.")
-@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @click.option(
-    "--set", "sets", metavar="SET", multiple=True, help="Set of layers, see --list. Repeatable; default laptop."
+    "--set",
+    "sets",
+    metavar="SET",
+    multiple=True,
+    shell_complete=_complete_set,
+    help="Set of layers, see --list. Repeatable; default laptop.",
 )
 @click.option(
     "--layer",

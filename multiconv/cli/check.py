@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, json_option, open_console, write_json
+from multiconv.cli.options import (
+    INTERRUPTED,
+    canonical,
+    check_writable,
+    complete_backend,
+    json_option,
+    open_console,
+    write_json,
+)
 from multiconv.oracle.fast_bounds import ALGORITHMS
 from multiconv.oracle.values import ALL_VALUES
 
 
 @click.command(short_help="Check that backends compute what they should.")
-@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @click.option(
     "--candidate",
     "candidates",
@@ -77,6 +85,7 @@ def check(
 
     Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a named backend or function is not available.
     """
+    from multiconv.check.results import Interrupted
     from multiconv.check.run import check as run
     from multiconv.cli import report
 
@@ -87,18 +96,21 @@ def check(
                 f"--candidate: it is named as package.module:function or path/file.py:function, not as {candidate!r}"
             )
     check_writable(json_file)
-    with report.progress_bars(open_console(err=True)) as progress:
-        found = run(
-            names,
-            candidates=candidates,
-            examples=examples,
-            seed=seed,
-            dtypes=list(dict.fromkeys(dtypes)),
-            values=values or None,
-            algorithm=algorithm,
-            timeout=timeout,
-            progress=progress,
-        )
+    try:
+        with report.progress_bars(open_console(err=True)) as progress:
+            found = run(
+                names,
+                candidates=candidates,
+                examples=examples,
+                seed=seed,
+                dtypes=list(dict.fromkeys(dtypes)),
+                values=values or None,
+                algorithm=algorithm,
+                timeout=timeout,
+                progress=progress,
+            )
+    except Interrupted as interrupted:
+        found = interrupted.report
     report.print_check(found, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json(found.asdict()))
-    ctx.exit(0 if found.agrees else 1)
+    ctx.exit(INTERRUPTED if found.interrupted else 0 if found.agrees else 1)

@@ -12,6 +12,12 @@ from multiconv.cli.options import canonical, check_writable, json_option, open_c
 from multiconv.core.targets import plain_name
 
 
+def _complete_lesson(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from multiconv.lessons.run import lessons
+
+    return [one.name for one in lessons() if one.name.startswith(incomplete)]
+
+
 @click.group(short_help="List, run and export the lessons.")
 def lesson() -> None:
     """Run the lessons: every example of d2l's chapter on convolution, in five frameworks."""
@@ -36,7 +42,7 @@ def lesson_list() -> None:
 
 
 @lesson.command("run", short_help="Run a lesson, and say whether the frameworks agree.")
-@click.argument("name")
+@click.argument("name", shell_complete=_complete_lesson)
 @_lesson_backends
 @_mnist_option
 @click.pass_context
@@ -65,7 +71,7 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
 
 
 @lesson.command("export", short_help="Write a lesson as a Jupyter notebook.")
-@click.argument("name")
+@click.argument("name", shell_complete=_complete_lesson)
 @click.option("--backend", metavar="BACKEND", default="numpy", show_default=True, help="Backend whose code to write.")
 @click.option(
     "-o",

@@ -62,6 +62,13 @@ def open_console(*, err: bool = False) -> Any:
     return console if console.is_terminal else Console(stderr=err, highlight=False, width=200)
 
 
+def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the backends whose names begin so, for completion in a shell."""
+    from multiconv import registry
+
+    return [name for name in registry.names() if name.startswith(incomplete)]
+
+
 def canonical(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names of backends as multiconv spells them, each once.
 

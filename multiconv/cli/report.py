@@ -153,6 +153,8 @@ def _print_disagreement(b: BackendReport, d: Disagreement, console: Console) -> 
 def _summary(report: Report) -> str:
     bad = [b.name for b in report.backends if b.verdict != "agrees"]
     seen = f"{report.examples} drawn problems (seed {report.seed}, {', '.join(report.dtypes)}), {report.seconds:.0f} s"
+    if report.interrupted:
+        seen = f"Interrupted after {report.seconds:.0f} s; the table has the problems until then"
     if bad:
         return f"Not every backend is right: {', '.join(bad)}. {seen}."
     agree = "agrees" if len(report.backends) == 1 else "agree"

@@ -7,12 +7,26 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, json_option, markdown_option, open_console, write_json
+from multiconv.cli.options import (
+    canonical,
+    check_writable,
+    complete_backend,
+    json_option,
+    markdown_option,
+    open_console,
+    write_json,
+)
 from multiconv.core.targets import plain_name
 
 
+def _complete_quirk(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from multiconv.survey.quirks import catalogue
+
+    return sorted({quirk.id for quirk in catalogue() if quirk.id.startswith(incomplete)})
+
+
 @click.command(short_help="Show what frameworks do that a user would not expect.")
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=_complete_quirk)
 @click.option("--framework", metavar="NAME", help="Only this framework; with --run, a version such as torch@2.5.1.")
 @click.option("--run/--no-run", default=False, help="Run the scripts and compare; default only show them.")
 @json_option
@@ -54,7 +68,7 @@ def quirks(
 
 
 @click.command(short_help="Try what each backend can do.")
-@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @click.option(
     "--dtype",
     "dtypes",
@@ -91,7 +105,7 @@ def capabilities(
 
 
 @click.command(short_help="Measure how each backend computes.")
-@click.argument("names", metavar="[BACKEND]...", nargs=-1)
+@click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @json_option
 @markdown_option
 def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
