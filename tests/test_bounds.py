@@ -263,7 +263,7 @@ def test_a_finite_result_has_a_bound_even_where_partial_sums_may_overflow():
         (131000.0, 200.0, True, False),
         (131000.0, -200.0, False, True),
         (200000.0, 0.0, True, True),
-        (131300.0, 150.0, True, True),
+        (131300.0, 250.0, True, True),
         (0.0, 0.0, False, False),
     ],
 )
@@ -286,6 +286,18 @@ def test_underflow_takes_the_smallest_normal_number_from_each_product_and_each_s
     assert bounds.underflow(7, "float32", gradual=True) == (4 + 1) * 2.0**-149
     assert bounds.underflow(8, "float32", gradual=True) == (4 + 1) * 2.0**-149
     assert bounds.underflow(9, "float16", "float32", gradual=True) == 5 * 2.0**-149 + 2.0**-24
+
+
+def test_what_underflow_loses_in_a_bound_is_that_of_the_format_of_the_sums():
+    lost = bounds.componentwise(np.array(2.0**-60), 100, "float16", "float32")
+    assert 2.0**-14 <= lost < 2.0**-13
+
+
+def test_a_sum_without_a_bound_is_told_why():
+    with pytest.raises(
+        ValueError, match=r"^a sum of 4 terms with unit roundoff 0\.25 has no bound: n \* u is 1\.0, not"
+    ):
+        bounds.gamma(4, 0.25)
 
 
 def test_numbers_that_are_not_finite_have_no_bound():
@@ -540,6 +552,13 @@ def test_a_bound_beyond_the_largest_number_is_no_reason_for_a_warning():
         warnings.simplefilter("error")
         assert bounds.componentwise(largest, 5, "float64") == np.inf
         assert bounds.componentwise(largest, 5, "float64", if_finite=True) < np.inf
+
+
+def test_the_constant_of_winograd_counts_the_terms_of_rows():
+    """A row of the output has three terms, one of the kernel and of the data one each; columns have one each."""
+    output, kernel, data = np.ones((1, 3)), np.array([[1.0], [0], [0]]), np.eye(3)
+    constant = bounds.winograd_constant(output, kernel, data, ndim=1, channels=1, dtype="float64")
+    assert constant == pytest.approx(3 + 1 + 1 + 3 + 1, rel=1e-12)
 
 
 @pytest.mark.parametrize("size", [(6, 8), (0,), (8, -8)])
