@@ -47,7 +47,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def _chosen(option: str | None) -> list[str]:
     """Return the names of the backends to test, all of which are available."""
     from multiconv import registry
-    from multiconv.core.errors import BackendUnavailable
+    from multiconv.core.errors import BackendUnavailable, UsageError
 
     if option is None:
         return [name for name in registry.names() if registry.describe(name).where is not None]
@@ -55,7 +55,7 @@ def _chosen(option: str | None) -> list[str]:
     for name in names:
         try:
             registry.locate(name)
-        except BackendUnavailable as error:
+        except (BackendUnavailable, UsageError) as error:
             raise pytest.UsageError(f"{OPTION}: {error}") from None
     if not names:
         raise pytest.UsageError(f"{OPTION} names no backend; there are {', '.join(registry.names())}")

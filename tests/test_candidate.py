@@ -128,7 +128,9 @@ def test_a_candidate_has_one_direction_only() -> None:
         candidate.cross_correlate_vjp(X, W, None, X[..., :2, :2])
     with pytest.raises(mc.UsageError, match="must be a function, not 3"):
         Candidate(3)  # type: ignore[arg-type]
-    with pytest.raises(mc.UsageError, match=r"named as package\.module:function, not as 'conv'"):
+    with pytest.raises(
+        mc.UsageError, match=r"named as package\.module:function or path/file\.py:function, not as 'conv'"
+    ):
         Candidate("conv")
 
 

@@ -128,7 +128,7 @@ print(json.dumps(found))
 
 def test_gluons_is_gluons_and_can_be_trained(five):
     places = source_places("multiconv.backends.mxnet:MxnetBackend")
-    serve = f"{places['multiconv']}/serve.py"
+    serve = f"{places['multiconv']}/guest/serve.py"
     command = [str(five["mxnet"].python), "-I", "-c", IN_MXNET, serve, json.dumps(places)]
     asked = subprocess.run(command, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr

@@ -24,10 +24,11 @@ def print_bench(report: Report, console: Console) -> None:
 
     Examples
     --------
+    >>> from multiconv.bench.run import bench
     >>> from multiconv.bench.workers import parse_variant
     >>> from multiconv.layers import parse_layer
     >>> layer = parse_layer("x=1,1,8,8 w=1,1,3,3")
-    >>> report = bench.bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=1, processes=1)
+    >>> report = bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=1, processes=1)
     >>> print_bench(report, Console(width=200))
     layer...direction...backend...
     """
@@ -94,10 +95,11 @@ def as_pyperf_json(report: Report) -> str:
 
     Examples
     --------
+    >>> from multiconv.bench.run import bench
     >>> from multiconv.bench.workers import parse_variant
     >>> from multiconv.layers import parse_layer
     >>> layer = parse_layer("x=1,1,8,8 w=1,1,3,3")
-    >>> report = bench.bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=2, processes=1)
+    >>> report = bench([parse_variant("numpy")], [layer], directions=["forward"], rounds=2, processes=1)
     >>> import pyperf
     >>> (benchmark,) = pyperf.BenchmarkSuite.loads(as_pyperf_json(report))
     >>> len(benchmark.get_values())
