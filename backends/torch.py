@@ -98,7 +98,12 @@ class TorchBackend(FrameworkBackend):
         def of_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
             return plain(x[window], w, bias)
 
-        cross_correlate = of_windows if cut else plain
+        def of_a_copy(x: Array, w: Array, bias: Array | None = None) -> Array:
+            return right(x.contiguous() if x.dtype == torch.bfloat16 else x, w, bias)
+
+        # In bfloat16 oneDNN reads other memory of a channels-last view, if it strides over groups of one channel.
+        right = of_windows if cut else plain
+        cross_correlate = of_a_copy if g.groups > 1 and g.in_channels == g.groups and max(g.stride) > 1 else right
 
         def on_any_device(x: Array, w: Array, bias: Array | None = None) -> Array:
             with full_precision() if x.is_cuda else nullcontext():
@@ -150,7 +155,10 @@ class TorchBackend(FrameworkBackend):
             modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))
         if spec.channels_last:
             to_first, to_last = (0, -1, *range(1, 1 + len(kernel))), (0, *range(2, 2 + len(kernel)), 1)
-            modules = [Apply(lambda x: x.permute(*to_first)), *modules, Apply(lambda y: y.permute(*to_last))]
+            # On a channels-last view oneDNN reads other memory if it strides over groups of one channel.
+            copied = max(stride) > 1 and spec.groups > 1 and w.shape[1] == 1
+            first = Apply(lambda x: x.permute(*to_first).contiguous() if copied else x.permute(*to_first))
+            modules = [first, *modules, Apply(lambda y: y.permute(*to_last))]
         return conv if modules == [conv] else nn.Sequential(*modules)
 
     def pads_natively(self, g: Geometry) -> bool:

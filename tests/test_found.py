@@ -17,7 +17,7 @@ import torch
 from flax import nnx
 
 import multiconv as mc
-from multiconv import oracle
+from multiconv import oracle, registry
 from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Pads, Shape
 from multiconv.oracle.judgement import judge
@@ -59,6 +59,17 @@ PADDING_ONLY = [
 ]
 
 
+# Groups of one channel in a channels-last view, with a stride.
+GROUPS_OF_ONE = [
+    pytest.param(ConvSpec((1, 6), (0, 2), (2, 1), layout="NHWC"), (1, 1, 5, 3), (48, 1, 1, 3), id="groups of one"),
+    pytest.param(ConvSpec((1, 4), "same", layout="NHWC"), (2, 9, 1, 2), (16, 1, 3, 3), id="groups of one: same"),
+    pytest.param(
+        ConvSpec((2, 6, 3), (1, 0, 8), (1, 1, 3), layout="NDHWC"), (3, 1, 22, 1, 2), (32, 1, 2, 5, 3),
+        id="groups of one: 3-D",
+    ),
+]  # fmt: skip
+
+
 def integers(spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str) -> Problem:
     groups = (x_shape[-1] if spec.channels_last else x_shape[1]) // w_shape[1]
     spec = ConvSpec(spec.stride, spec.padding, spec.dilation, groups, spec.layout)
@@ -93,6 +104,7 @@ def assert_right(backend: mc.Backend, problem: Problem) -> None:
         *AHEAD,
         *ONE_OUTPUT,
         *PADDING_ONLY,
+        *GROUPS_OF_ONE,
     ],
 )
 def test_every_backend_gets_it_right(
@@ -139,6 +151,22 @@ def test_no_other_memory_is_read_or_written(
     for _ in range(MANY_CALLS):
         ((_, answer),) = problem.answers(five[name], direction)
         assert judge(answer, right).fault is None
+
+
+FILLED = {
+    "LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85", "OMP_NUM_THREADS": "1",
+}  # fmt: skip
+"""On Linux, new memory is filled with other than zeros, so that reading it shows in the first call."""
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("spec", "x_shape", "w_shape"), GROUPS_OF_ONE)
+def test_torch_reads_no_new_memory(spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str) -> None:
+    torch = registry.new_worker("torch", 60, FILLED)
+    try:
+        assert_right(torch, integers(spec, x_shape, w_shape, dtype))
+    finally:
+        torch.close()
 
 
 # ---- Users who differentiate themselves
