@@ -84,6 +84,8 @@ class MxnetBackend(FrameworkBackend):
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
         padding = spec.symmetric_padding(kernel)
+        if padding is not None and w.shape[0] % 16 == 0 and _reads_other_memory(stride, padding):
+            padding = None
         conv: Any = (nn.Conv1D, nn.Conv2D, nn.Conv3D)[len(kernel) - 1](
             w.shape[0],
             kernel,
@@ -111,6 +113,9 @@ class MxnetBackend(FrameworkBackend):
         layer: Callable[[Array], Array] = conv if blocks == [conv] else composed
         return layer
 
+    def pads_natively(self, g: Geometry) -> bool:
+        return g.symmetric and not _reads_other_memory(g.stride, [before for before, _ in g.pads])
+
     # ---- Running
 
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
@@ -128,6 +133,11 @@ class MxnetBackend(FrameworkBackend):
 
     def devices(self) -> list[str]:
         return ["cpu", *(f"gpu:{i}" for i in range(mx.context.num_gpus()))]
+
+
+def _reads_other_memory(stride: Sequence[int], padding: Sequence[int]) -> bool:
+    """Return whether the kernel gradient may: oneDNN's does in 3-D, if it strides along a padded axis."""
+    return len(stride) == 3 and any(s > 1 and p > 0 for s, p in zip(stride, padding))
 
 
 def _operation(operator: Callable[..., Any], options: dict[str, Any]) -> Operation:

@@ -169,6 +169,23 @@ def test_torch_reads_no_new_memory(spec: ConvSpec, x_shape: Shape, w_shape: Shap
         torch.close()
 
 
+@pytest.mark.parametrize(
+    ("spec", "x_shape", "w_shape"),
+    [
+        (ConvSpec((3, 1, 1), (1, 0, 0)), (1, 2, 4, 1, 9), (16, 2, 3, 1, 5)),
+        (ConvSpec((3, 1, 1), (1, 0, 0), (1, 3, 2), layout="NDHWC"), (1, 4, 1, 9, 2), (16, 2, 3, 1, 5)),
+        (ConvSpec((4, 2, 2), "full", (1, 2, 3)), (1, 1, 2, 5, 1), (16, 1, 4, 1, 3)),
+    ],
+)
+def test_mxnet_reads_no_new_memory(spec: ConvSpec, x_shape: Shape, w_shape: Shape) -> None:
+    """In the kernel gradient, if it strides along a padded axis in 3-D."""
+    mxnet = registry.new_worker("mxnet", 60, FILLED)
+    try:
+        assert_right(mxnet, integers(spec, x_shape, w_shape, "float32"))
+    finally:
+        mxnet.close()
+
+
 # ---- Users who differentiate themselves
 
 SMALL: list[tuple[Pads, Shape, Shape]] = [
