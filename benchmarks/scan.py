@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from multiconv import registry
 from multiconv.core.spec import ConvSpec
+from multiconv.core.targets import ORDER
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
 from multiconv.testing.strategies import with_values
@@ -335,7 +336,7 @@ def report(records: Sequence[dict[str, Any]], names: Sequence[str], console: Con
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", default=list(registry.ORDER), metavar="BACKEND", help="default: all five")
+    parser.add_argument("names", nargs="*", default=list(ORDER), metavar="BACKEND", help="default: all five")
     parser.add_argument("--count", type=int, default=125_000, help="number of geometries; JAX is asked one of 8")
     parser.add_argument("--first-seed", type=int, default=0, help="random seed of the first chunk")
     parser.add_argument("--log", type=Path, default=LOG, help="where finished chunks are kept")

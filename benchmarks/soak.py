@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from multiconv.check.run import check
+from multiconv.core.targets import ORDER
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.registry import ORDER
 from multiconv.testing.strategies import DTYPES
 
 LOG = Path(__file__).parent / "results" / "soak.jsonl"

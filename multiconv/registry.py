@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiconv.core.errors import BackendUnavailable, MulticonvError, UsageError, suggestion
-from multiconv.core.targets import parse_target, plain_name
+from multiconv.core.targets import ORDER, parse_target, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from multiconv.workers.remote import RemoteBackend
 
 GROUP = "multiconv.backends"
-ORDER = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 
 
 @dataclass(frozen=True)

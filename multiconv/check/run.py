@@ -170,8 +170,10 @@ def _with_a_dtype(
     started: list[tuple[str, list[RemoteBackend]]], dtypes: Sequence[str]
 ) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
     """Return the backends that support at least one of the dtypes. Close the others, and return reports on them."""
-    able = [(name, workers) for name, workers in started if set(dtypes) & set(workers[0].dtypes)]
-    others = [(name, workers) for name, workers in started if (name, workers) not in able]
+    able: list[tuple[str, list[RemoteBackend]]] = []
+    others: list[tuple[str, list[RemoteBackend]]] = []
+    for name, workers in started:
+        (able if set(dtypes) & set(workers[0].dtypes) else others).append((name, workers))
     _close(others)
     return able, [
         {

@@ -82,7 +82,7 @@ class Backend(abc.ABC):
             If the backend does not support this operation.
         """
 
-    def plan_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
         """Return the framework's own layer with these weights, which are in OIHW order.
 
         Raises
@@ -378,7 +378,7 @@ class Backend(abc.ABC):
         spec.check_kernel(tuple(w.shape))
         if bias is not None:
             _check_bias(tuple(bias.shape), w.shape[0])
-        return self.plan_layer(spec, self._host(w), None if bias is None else self._host(bias))
+        return self.native_layer(spec, self._host(w), None if bias is None else self._host(bias))
 
     def corr2d(self, X: Array, K: Array) -> Array:
         """Compute d2l 7.2's nested loop in the framework's idiom: each output is the sum of a window times the kernel.

@@ -151,10 +151,6 @@ class FrameworkBackend(Backend):
             self._plans[key] = self._build(operation, g, dtype)
         return self._plans[key]
 
-    def plan_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """Return the framework's own layer with these weights, which are in OIHW order."""
-        return self.native_layer(spec, w, bias)
-
     def loop(self, operation: str, X: Array, K: Array) -> Array:
         """Compute one of d2l's loops with `native_corr2d`: on its own, summed over channels, or per output channel."""
         if operation == "corr2d":

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from multiconv.core.errors import UsageError
 
-FIVE = ("numpy", "torch", "jax", "tensorflow", "mxnet")
+ORDER = ("numpy", "torch", "jax", "tensorflow", "mxnet")
+"""The project's own backends, in the order in which they are listed."""
 ALIASES = {"np": "numpy", "pytorch": "torch", "flax": "jax", "tf": "tensorflow", "keras": "tensorflow", "mx": "mxnet"}
 """Other names that people use for the backends."""
 SETTING = re.compile(r"\+(?=\w+=)")
@@ -97,7 +98,7 @@ def parse_target(text: str) -> Target:
     if "+" in plain:  # a version may contain a +, as in 2.13.0+cpu
         raise UsageError(f"a variant is written as {plain.partition('+')[0]}+NAME=VALUE, not as {text!r}")
     lower = plain.lower()
-    known = ALIASES.get(lower, lower if lower in FIVE else plain)
+    known = ALIASES.get(lower, lower if lower in ORDER else plain)
     return Target(known, place, tuple((name, value) for name, _, value in (s.partition("=") for s in settings)))
 
 

@@ -23,6 +23,7 @@ import tomllib
 
 from multiconv import registry
 from multiconv.core.errors import BackendCrashed, BackendUnavailable, UsageError, suggestion
+from multiconv.core.targets import ORDER
 from multiconv.core.types import Progress, no_progress
 
 SCRIPT_TIMEOUT = 60
@@ -174,7 +175,7 @@ def catalogue() -> tuple[Quirk, ...]:
     >>> catalogue()[0].title
     'np.correlate swaps its arguments if the second is longer, and then the result comes backwards'
     """
-    return tuple(quirk for framework in registry.ORDER for quirk in _read(framework))
+    return tuple(quirk for framework in ORDER for quirk in _read(framework))
 
 
 def select(ids: Sequence[str] = (), framework: str | None = None) -> list[Quirk]:

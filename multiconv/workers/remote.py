@@ -68,7 +68,7 @@ class RemoteBackend(Backend):
     def loop(self, operation: str, X: Array, K: Array) -> Array:
         return self.worker.request({"do": operation}, (X, K))[1][0]
 
-    def plan_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
         return RemoteLayer(self.worker, spec, w, bias)
 
     # ---- Running
