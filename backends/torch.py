@@ -99,11 +99,11 @@ class TorchBackend(FrameworkBackend):
             return plain(x[window], w, bias)
 
         def of_a_copy(x: Array, w: Array, bias: Array | None = None) -> Array:
-            return right(x.contiguous() if x.dtype == torch.bfloat16 else x, w, bias)
+            return uncopied(x.contiguous() if x.dtype == torch.bfloat16 else x, w, bias)
 
         # In bfloat16 oneDNN reads other memory of a channels-last view, if it strides over groups of one channel.
-        right = of_windows if cut else plain
-        cross_correlate = of_a_copy if g.groups > 1 and g.in_channels == g.groups and max(g.stride) > 1 else right
+        uncopied = of_windows if cut else plain
+        cross_correlate = of_a_copy if g.groups > 1 and g.in_channels == g.groups and max(g.stride) > 1 else uncopied
 
         def on_any_device(x: Array, w: Array, bias: Array | None = None) -> Array:
             with full_precision() if x.is_cuda else nullcontext():
