@@ -36,7 +36,7 @@ def changing(which: int, how: Callable[[Any], None]) -> Callable[..., Any]:
     return conv
 
 
-@pytest.mark.parametrize(("which", "name"), enumerate(["x", "w", "bias"]))
+@pytest.mark.parametrize(("which", "name"), [*enumerate(["x", "w", "bias"])])
 def test_a_change_of_an_argument_is_refused(which: int, name: str) -> None:
     with pytest.raises(ValueError, match=f"it changed its argument {name}$"):
         Candidate(changing(which, add_one_to_the_last)).cross_correlate(X, W, BIAS)
@@ -48,7 +48,7 @@ def test_a_change_of_the_sign_of_zero_is_refused(which: int, name: str) -> None:
         Candidate(changing(which, negate_zeros)).cross_correlate(X, W, BIAS)
 
 
-@pytest.mark.parametrize(("which", "name"), enumerate(["x", "w", "bias"]))
+@pytest.mark.parametrize(("which", "name"), [*enumerate(["x", "w", "bias"])])
 def test_a_function_that_changes_an_argument_does_not_conform(which: int, name: str) -> None:
     with pytest.raises(AssertionError, match=f"it changed its argument {name}"):
         assert_conforms(changing(which, add_one_to_the_last), examples=40)

@@ -295,7 +295,7 @@ def strange_arrays() -> Iterator[tuple[str, Any]]:
     yield "of a subclass", x.view(np.memmap)
 
 
-@pytest.mark.parametrize(("how", "array"), strange_arrays(), ids=[how for how, _ in strange_arrays()])
+@pytest.mark.parametrize(("how", "array"), list(strange_arrays()), ids=[how for how, _ in strange_arrays()])
 def test_any_array_of_numpy_reaches_the_framework_as_a_plain_one(how: str, array: Any) -> None:
     made = Framework().asarray(array)
     assert type(made) is Own

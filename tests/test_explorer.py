@@ -185,12 +185,12 @@ def test_the_code_that_it_shows_runs_in_every_framework_and_gives_its_numbers(ex
     for number, (x_shape, w_shape, options) in enumerate(CODED):
         x, w = (rng.integers(-9, 10, shape).tolist() for shape in (x_shape, w_shape))
         y = explorer("crossCorrelate", x[0], w, options)["result"]
-        compare += f"  y{number}: {[y]}\n"
+        compare += f"y{number} = {[y]}\n"
         for name in scripts:
             scripts[name] += f"# %% c{number}\n{explorer('code', name, x[0], w, options)['result']}y{number} = y\n\n"
     for name, script in scripts.items():
         (tmp_path / f"{name}.py").write_text(script)
-    (tmp_path / "text.md").write_text(f"---\ntitle: Code\norder: 1\ncompare:\n{compare}---\n")
+    (tmp_path / "text.md").write_text(f'+++\ntitle = "Code"\norder = 1\n\n[compare]\n{compare}+++\n')
     lesson = lessons.Lesson("code", tmp_path)
     tabs = lessons.run([lesson])["code"]
     assert {name: tab.error for name, tab in tabs.items()} == dict.fromkeys(lessons.BACKENDS)
