@@ -50,23 +50,28 @@ PAGE = ROOT / "docs" / "mutation.md"
 SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "core.spec": ("test_spec.py", "test_memory_of_calls.py"),
-    "core.backend": ("test_memory_of_calls.py", "test_composition.py"),
-    "core.framework": ("test_memory_of_calls.py", "test_composition.py"),
-    "core.bounds": ("test_bounds.py",),
-    "oracle.definition": ("test_oracle.py", "test_exact.py"),
-    "oracle.judgement": ("test_judgement.py", "test_fast_bounds.py", "test_nonfinite.py", "test_lost_precision.py"),
-    "oracle.problem": (
-        "test_judgement.py",
-        "test_asked_again.py",
-        "test_fast_bounds.py",
-        "test_nonfinite.py",
-        "test_lost_precision.py",
+    "core.spec": ("core/test_spec.py", "interface/test_memory_of_calls.py"),
+    "core.backend": ("interface/test_memory_of_calls.py", "interface/test_composition.py"),
+    "core.framework": ("interface/test_memory_of_calls.py", "interface/test_composition.py"),
+    "core.bounds": ("core/test_bounds.py",),
+    "oracle.definition": ("oracle/test_oracle.py", "oracle/test_exact.py"),
+    "oracle.judgement": (
+        "oracle/test_judgement.py",
+        "oracle/test_fast_bounds.py",
+        "oracle/test_nonfinite.py",
+        "oracle/test_lost_precision.py",
     ),
-    "check.cases": ("test_check_counts.py", "test_check.py"),
-    "check.run": ("test_check_counts.py", "test_check.py"),
-    "testing.strategies": ("test_drawing.py", "test_coverage.py"),
-    "testing.shrinking": ("test_shrinking.py",),
+    "oracle.problem": (
+        "oracle/test_judgement.py",
+        "meta/test_asked_again.py",
+        "oracle/test_fast_bounds.py",
+        "oracle/test_nonfinite.py",
+        "oracle/test_lost_precision.py",
+    ),
+    "check.cases": ("check/test_check_counts.py", "check/test_check.py"),
+    "check.run": ("check/test_check_counts.py", "check/test_check.py"),
+    "testing.strategies": ("testing/test_drawing.py", "testing/test_coverage.py"),
+    "testing.shrinking": ("testing/test_shrinking.py",),
 }
 """The tests of each module."""
 

@@ -7,6 +7,7 @@ missing.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,9 @@ from multiconv.workers import compile_cache
 os.environ.update(
     compile_cache.environment("jax")
 )  # before anything imports JAX, whose compiler is a third of the time
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 FIVE = ("numpy", "torch", "jax", "tensorflow", "mxnet")
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import chromium, watched
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 import multiconv as mc
 from multiconv.lessons import run as lessons
 
-SCRIPT = Path(__file__).parents[1] / "site" / "_static" / "explorer.js"
+SCRIPT = ROOT / "site" / "_static" / "explorer.js"
 WORDS = ("valid", "same", "same_upper", "same_lower", "full")
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("explorer")]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import re
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FIVE
+from conftest import FIVE, ROOT
 from rich.console import Console
 
 from multiconv import registry
@@ -32,7 +31,7 @@ from multiconv.workers.remote import RemoteBackend
 
 pytestmark = pytest.mark.xdist_group("capabilities")  # so that what takes long is done in one process
 
-PAGE = Path(__file__).parents[1] / "docs" / "capabilities.md"
+PAGE = ROOT / "docs" / "capabilities.md"
 KINDS = {letter: kind for kind, letter in LETTERS.items()}
 SAMPLE = ("plain", "stride", "asymmetric padding", "groups", "all of these", "batch of zero")
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from browser import chromium, watched
+from conftest import ROOT
 
 from multiconv.lessons import run as lessons
 
-ROOT = Path(__file__).parents[1]
 LESSONS = [lesson.name for lesson in lessons.lessons()]
 
 pytestmark = [pytest.mark.xdist_group("lessons"), pytest.mark.timeout(900)]

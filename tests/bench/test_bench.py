@@ -6,14 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pyperf
 import pytest
 from click.testing import CliRunner
-from conftest import FIVE
+from conftest import FIVE, TESTS
 from rich.console import Console
 
 from multiconv import oracle, registry
@@ -300,7 +299,7 @@ def flaky(tmp_path, monkeypatch):
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: flaky\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[multiconv.backends]\nflaky = flaky:FlakyBackend\n")
-    for place in (Path(__file__).with_name("sixth"), tmp_path):
+    for place in (TESTS / "sixth", tmp_path):
         monkeypatch.syspath_prepend(str(place))
     registry._entry_points.cache_clear()
     yield parse_variant("flaky")

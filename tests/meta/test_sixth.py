@@ -7,15 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FIVE
+from conftest import FIVE, TESTS
 
 from multiconv.core.spec import ConvSpec
 
-SIXTH = Path(__file__).with_name("sixth")
+SIXTH = TESTS / "sixth"
 PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-build-isolation")
 
 

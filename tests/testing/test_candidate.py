@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from scipy.signal import correlate
 
 import multiconv as mc
@@ -211,7 +212,7 @@ def test_scipy_is_what_it_is_taken_for() -> None:
 
 
 def test_the_example_of_the_readme_finds_the_bug(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     start = readme.index("```python\n# test_port.py") + len("```python\n")
     (tmp_path / "test_port.py").write_text(textwrap.dedent(readme[start : readme.index("```", start)]))
     ran = subprocess.run(

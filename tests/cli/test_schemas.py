@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 
 from multiconv.check.cases import Draws
 from multiconv.check.results import Report
@@ -18,7 +18,7 @@ from multiconv.survey.capabilities import BackendCapabilities, Capabilities, Sur
 from multiconv.survey.properties import properties
 from multiconv.testing.strategies import draw_problems
 
-FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+FOLDER = ROOT / "docs" / "schemas"
 SCHEMAS = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in FOLDER.glob("*.schema.json")}
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import io
 import os
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FIVE
+from conftest import FIVE, ROOT
 from rich.console import Console
 
 import multiconv as mc
@@ -24,7 +23,7 @@ from multiconv.survey.property_pages import EXPECTED, MACHINE_DEPENDENT, markdow
 
 pytestmark = pytest.mark.xdist_group("properties")  # so that what takes long is done in one process
 
-PAGE = Path(__file__).parents[1] / "docs" / "properties.md"
+PAGE = ROOT / "docs" / "properties.md"
 HELD = [what for what in PROPERTIES if what not in MACHINE_DEPENDENT]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import multiconv as mc
 from multiconv import registry
@@ -26,7 +27,6 @@ from multiconv.testing.strategies import given_values, seeded
 
 pytestmark = pytest.mark.xdist_group("quirks")  # so that what takes long is done in one process
 
-ROOT = Path(__file__).parents[1]
 CATALOGUE = quirks.catalogue()
 
 

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TESTS
 
 import multiconv as mc
 from multiconv import registry
 from multiconv.workers.process import KEPT_STDERR, Worker, source_places
 from multiconv.workers.remote import RemoteBackend
 
-TESTS = Path(__file__).parent
 sys.path.append(str(TESTS / "sixth"))
-from multiconv_loops.trouble import Trouble  # noqa: E402
+from multiconv_loops.trouble import Trouble
 
 X = np.arange(16, dtype="float32").reshape(4, 4)
 K = np.array([[0, -2], [3, 5]], "float32")
@@ -384,7 +384,7 @@ def script(text, tmp_path, **options):
     options.setdefault("stdout", subprocess.PIPE)
     return subprocess.Popen(
         [sys.executable, "-c", f"from test_worker import *\n{text}"],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": f"{TESTS}:{Path(__file__).parent}", "TMPDIR": str(tmp_path)},
         text=True,
         **options,
     )

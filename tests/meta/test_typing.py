@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PUBLIC = Path(__file__).with_name("typing") / "public.py"
+from conftest import TESTS
+
+PUBLIC = TESTS / "typing" / "public.py"
 
 
 def test_the_public_api_has_the_types_that_a_user_expects(tmp_path: Path) -> None:
