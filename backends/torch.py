@@ -24,7 +24,8 @@ class TorchBackend(FrameworkBackend):
     Parameters
     ----------
     device : str
-        The device for NumPy arrays. Tensors stay where they are. On CUDA, TF32 is off within a call.
+        The device for NumPy arrays. Tensors stay where they are. On CUDA, TF32 is off within a call. cuDNN may still
+        choose a fast algorithm, and some of its float16 kernels overflow to 0: docs/gpu.md says what was found.
     """
 
     name = "torch"

@@ -1,7 +1,8 @@
-"""On a CUDA device: the same problems, and TF32 off unless asked for. Run with ``pytest -m gpu``."""
+"""On a CUDA device: the same problems, what docs/gpu.md says of cuDNN, and TF32. Run with ``pytest -m gpu``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch.nn.functional as F
 from multiconv.backends.torch import TorchBackend, full_precision
 
 from multiconv.core.spec import ConvSpec
-from multiconv.oracle.judgement import judge
+from multiconv.oracle.judgement import Expected, Judgement, judge
+from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import ALL_VALUES
 from multiconv.testing.strategies import draw_problems, with_values
 
 SPEC = ConvSpec(padding=1)
@@ -28,16 +31,49 @@ def test_tf32_is_off_within_a_call_and_as_it_was_after_it() -> None:
     assert settings.fp32_precision == before
 
 
+def faults_on_the_device(problems: Iterable[Problem]) -> Iterator[tuple[str, Any, Expected, Judgement]]:
+    """The wrong answers, with the layer in full precision, which torch leaves in TF32."""
+    backend = TorchBackend("cuda")
+    for problem in problems:
+        expected = problem.expectations()
+        with full_precision():
+            answers = list(problem.answers(backend))
+        for direction, answer in answers:
+            assert not isinstance(answer, Exception), (problem.describe(), direction, answer)
+            judgement = judge(answer, expected[direction])
+            if judgement.fault is not None:
+                yield f"{direction} of {problem.describe()}", answer, expected[direction], judgement
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("seed", range(4))
-def test_torch_agrees_with_the_oracle_on_the_device(seed: int) -> None:
-    backend = TorchBackend("cuda")
-    for problem in draw_problems(100, seed):
-        expected = problem.expectations()
-        for direction, answer in problem.answers(backend):
-            assert not isinstance(answer, Exception), answer
-            judgement = judge(answer, expected[direction])
-            assert judgement.fault is None, (problem.describe(), direction, judgement)
+def test_without_cudnn_torch_agrees_with_the_oracle_on_the_device(seed: int) -> None:
+    problems = draw_problems(100, seed, TorchBackend.dtypes, values=ALL_VALUES)
+    with torch.backends.cudnn.flags(enabled=False):
+        assert [(what, judgement) for what, _, _, judgement in faults_on_the_device(problems)] == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("seed", range(4))
+def test_cudnn_is_wrong_only_as_docs_gpu_says(seed: int) -> None:
+    for what, answer, expected, judgement in faults_on_the_device(
+        draw_problems(100, seed, TorchBackend.dtypes, values=ALL_VALUES)
+    ):
+        below = (expected.dtype == "float16") & (expected.value < -65504)
+        with np.errstate(invalid="ignore"):
+            allowed = expected.bound if expected.fast is None else np.maximum(expected.bound, expected.fast())
+            near = np.abs(answer.astype(expected.value.dtype) - expected.value) <= allowed
+        assert (below | near | np.isnan(answer)).all(), (what, judgement)
+
+
+@pytest.mark.gpu
+def test_the_layer_is_in_tf32_as_torch_leaves_it() -> None:
+    expected = LONG_SUM.expectations(["layer"])["layer"]
+    (_, answer), *_ = LONG_SUM.answers(TorchBackend("cuda"), "layer")
+    assert judge(answer, expected).symptom in ("precision", "values")
+    with full_precision():
+        (_, answer), *_ = LONG_SUM.answers(TorchBackend("cuda"), "layer")
+    assert judge(answer, expected).fault is None
 
 
 @pytest.mark.gpu
