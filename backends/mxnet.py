@@ -8,9 +8,10 @@ from typing import Any
 import mxnet as mx
 from mxnet import autograd, nd
 
+from multiconv.core import onednn
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array, Host, Operation
+from multiconv.core.types import Array, Host, Operation, Pads
 
 
 class MxnetBackend(FrameworkBackend):
@@ -84,7 +85,7 @@ class MxnetBackend(FrameworkBackend):
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
         padding = spec.symmetric_padding(kernel)
-        if padding is not None and w.shape[0] % 16 == 0 and _reads_other_memory(stride, padding):
+        if padding is not None and w.shape[0] % 16 == 0 and _gradient_is_wrong(stride, tuple(zip(padding, padding))):
             padding = None
         conv: Any = (nn.Conv1D, nn.Conv2D, nn.Conv3D)[len(kernel) - 1](
             w.shape[0],
@@ -114,7 +115,7 @@ class MxnetBackend(FrameworkBackend):
         return layer
 
     def pads_natively(self, g: Geometry) -> bool:
-        return g.symmetric and not _reads_other_memory(g.stride, [before for before, _ in g.pads])
+        return g.symmetric and not _gradient_is_wrong(g.stride, g.pads)
 
     # ---- Running
 
@@ -135,9 +136,10 @@ class MxnetBackend(FrameworkBackend):
         return ["cpu", *(f"gpu:{i}" for i in range(mx.context.num_gpus()))]
 
 
-def _reads_other_memory(stride: Sequence[int], padding: Sequence[int]) -> bool:
-    """Return whether the kernel gradient may: oneDNN's does in 3-D, if it strides along a padded axis."""
-    return len(stride) == 3 and any(s > 1 and p > 0 for s, p in zip(stride, padding))
+def _gradient_is_wrong(stride: Sequence[int], pads: Pads) -> bool:
+    """Return whether the kernel gradient may be: in 3-D, oneDNN reads other memory if a padded axis has a stride."""
+    in_3d = len(stride) == 3 and any(s > 1 and max(both) > 0 for s, both in zip(stride, pads))
+    return in_3d or onednn.misplaces_kernel_gradient(stride, pads)
 
 
 def _operation(operator: Callable[..., Any], options: dict[str, Any]) -> Operation:

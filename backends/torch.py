@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from multiconv.core import onednn
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
@@ -86,24 +87,36 @@ class TorchBackend(FrameworkBackend):
 
     def native_cross_correlate(self, g: Geometry) -> Operation:
         conv = (F.conv1d, F.conv2d, F.conv3d)[g.ndim - 1]
+        # An axis of one element may have any stride: torch then mixes up a channels-last kernel's groups or refuses it.
+        any_stride = 1 in g.w_shape
         dilation, groups = _fewest(g.dilation), g.groups
         padding = _fewest([before for before, _ in g.pads])
         # oneDNN misplaces outputs if it strides along an axis of one output, where the stride has no effect.
         stride = _fewest([1 if o == 1 else s for o, s in zip(g.out, g.stride)])
-        window = (..., *(slice(e if o == 1 else None) for o, e in zip(g.out, g.extent)))
-        cut = any(o == 1 and s > 1 and n > e for o, s, n, e in zip(g.out, g.stride, g.padded, g.extent))
+        reach = [(o - 1) * s + e for o, s, e in zip(g.out, g.stride, g.extent)]
+        window = (..., *(slice(r) for r in reach))
+        left_over = [s > 1 and n > r for s, n, r in zip(g.stride, g.padded, reach)]
+        cut = any(o == 1 and left for o, left in zip(g.out, left_over))
+        writes_past_end = g.kernel == (1, 1) and any(left_over) and not any(map(any, g.pads))
 
         def plain(x: Array, w: Array, bias: Array | None = None) -> Array:
-            return conv(x, w, bias, stride, padding, dilation, groups)
+            return conv(x, w.contiguous() if any_stride else w, bias, stride, padding, dilation, groups)
 
         def of_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
             return plain(x[window], w, bias)
+
+        def of_every_pixel_seen(x: Array, w: Array, bias: Array | None = None) -> Array:
+            if lies_channels_first(x, w):
+                return plain(x, w, bias)
+            every = (..., *(slice(None, None, s) for s in g.stride))
+            return conv(x[every], w, bias, 1, 0, 1, groups)
 
         def of_a_copy(x: Array, w: Array, bias: Array | None = None) -> Array:
             return uncopied(x.contiguous() if x.dtype == torch.bfloat16 else x, w, bias)
 
         # In bfloat16 oneDNN reads other memory of a channels-last view, if it strides over groups of one channel.
-        uncopied = of_windows if cut else plain
+        # In channels-last memory its gradient of a 1x1 kernel writes past the end if a stride leaves pixels over.
+        uncopied = of_windows if cut else of_every_pixel_seen if writes_past_end else plain
         cross_correlate = of_a_copy if g.groups > 1 and g.in_channels == g.groups and max(g.stride) > 1 else uncopied
 
         def on_any_device(x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -115,12 +128,22 @@ class TorchBackend(FrameworkBackend):
     def native_conv_transpose(self, g: Geometry) -> Operation:
         conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[g.ndim - 1]
         padding = tuple(before for before, _ in g.pads)
+        any_stride = 1 in g.w_shape  # as in `native_cross_correlate`
+        # Its gradient writes past the end as there, so that the pixels without a product are added here.
+        writes_past_end = g.kernel == (1, 1) and not any(padding)
+        added = g.output_padding if writes_past_end else (0,) * g.ndim
+        output_padding = tuple(n - m for n, m in zip(g.output_padding, added))
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
             with full_precision() if y.is_cuda else nullcontext():
-                return conv(y, w, bias, g.stride, padding, g.output_padding, g.groups, g.dilation)
+                ordered = w.contiguous() if any_stride else w
+                return conv(y, ordered, bias, g.stride, padding, output_padding, g.groups, g.dilation)
 
-        return conv_transpose
+        def with_zeros(y: Array, w: Array, bias: Array | None = None) -> Array:
+            x = self.pad(conv_transpose(y, w), ((0, 0), (0, 0), *((0, n) for n in added)))
+            return x if bias is None else x + bias.reshape(-1, 1, 1)
+
+        return with_zeros if any(added) else conv_transpose
 
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> nn.Module:
         kernel = w.shape[2:]
@@ -133,6 +156,8 @@ class TorchBackend(FrameworkBackend):
         padding = spec.symmetric_padding(kernel)
         # oneDNN accesses memory out of bounds in bfloat16 if the kernel is larger than the unpadded image.
         if padding is not None and any(padding) and (apart or w.dtype.name == "bfloat16"):
+            padding = None
+        if padding is not None and onednn.misplaces_kernel_gradient(stride, tuple(zip(padding, padding))):
             padding = None
         conv: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1],
@@ -151,7 +176,9 @@ class TorchBackend(FrameworkBackend):
             conv.weight.copy_(self.from_numpy(w))
             if conv.bias is not None and bias is not None:
                 conv.bias.copy_(self.from_numpy(bias))
-        modules: list[nn.Module] = [WithTwoOutputs(conv, extent) if apart else conv]
+        pointwise = kernel == (1, 1) and max(stride) > 1 and not any(padding or ())
+        wrapped = WithTwoOutputs(conv, extent) if apart else WithoutPixelsLeftOver(conv) if pointwise else conv
+        modules: list[nn.Module] = [wrapped]
         if padding is None:
             modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))
         if spec.channels_last:
@@ -160,14 +187,15 @@ class TorchBackend(FrameworkBackend):
             copied = max(stride) > 1 and spec.groups > 1 and w.shape[1] == 1
             first = Apply(lambda x: x.permute(*to_first).contiguous() if copied else x.permute(*to_first))
             modules = [first, *modules, Apply(lambda y: y.permute(*to_last))]
-        return conv if modules == [conv] else nn.Sequential(*modules)
+        return wrapped if modules == [wrapped] else nn.Sequential(*modules)
 
     def pads_natively(self, g: Geometry) -> bool:
         if not any(map(any, g.pads)):
             return True
         # oneDNN accesses memory out of bounds in bfloat16 if the kernel is larger than the unpadded image.
         fits = all(e <= n for e, n in zip(g.extent, g.size))
-        return fits and g.symmetric and not any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
+        one_output = any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
+        return fits and g.symmetric and not one_output and not onednn.misplaces_kernel_gradient(g.stride, g.pads)
 
     # ---- Running
 
@@ -189,6 +217,11 @@ class TorchBackend(FrameworkBackend):
 def _fewest(per_axis: Sequence[int]) -> int | tuple[int, ...]:
     """Return a single number if all axes have the same one, because torch reads a tuple more slowly."""
     return per_axis[0] if len(set(per_axis)) == 1 else tuple(per_axis)
+
+
+def lies_channels_first(x: torch.Tensor, w: torch.Tensor) -> bool:
+    """Return whether torch computes with a 1x1 kernel in channels-first memory. The strides of both decide."""
+    return x.is_contiguous() and not x.is_contiguous(memory_format=torch.channels_last) and w.stride(-1) == 1
 
 
 @contextmanager
@@ -222,6 +255,20 @@ class WithTwoOutputs(nn.Module):
         y = self.layer(F.pad(x, [n for after in reversed(room) for n in (0, after)]) if any(room) else x)
         outputs: Any = (..., *(slice(max(n - e + s, 0) // s) for n, e, s in along))
         return cast("torch.Tensor", y[outputs])
+
+
+class WithoutPixelsLeftOver(nn.Module):
+    """A 1x1 layer with a stride, called without the pixels that it does not reach if it computes channels last."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not lies_channels_first(x, self.layer.weight):
+            reached: Any = (..., *(slice((n - 1) // s * s + 1) for n, s in zip(x.shape[2:], self.layer.stride)))
+            x = x[reached]
+        return cast("torch.Tensor", self.layer(x))
 
 
 class Apply(nn.Module):

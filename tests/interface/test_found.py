@@ -5,6 +5,9 @@ All problems are of small integers, so that every answer must be exact to the bi
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +71,12 @@ GROUPS_OF_ONE = [
         id="groups of one: 3-D",
     ),
 ]  # fmt: skip
+# A pad of 15 to 28 pixels, a stride, and 29 to 55 outputs along the last axis, in more than one image.
+WIDE_PAD = [
+    pytest.param(ConvSpec(2, 15, 5), (2, 3, 53), (16, 3, 4), id="wide pad: 1-D"),
+    pytest.param(ConvSpec(5, "same", 5, layout="NWC"), (3, 164, 3), (64, 3, 10), id="wide pad: as the soak found it"),
+    pytest.param(ConvSpec((1, 3), (0, 24), (1, 6)), (2, 1, 2, 156), (16, 1, 1, 10), id="wide pad: 2-D"),
+]
 
 
 def integers(spec: ConvSpec, x_shape: Shape, w_shape: Shape, dtype: str) -> Problem:
@@ -105,6 +114,7 @@ def assert_right(backend: mc.Backend, problem: Problem) -> None:
         *ONE_OUTPUT,
         *PADDING_ONLY,
         *GROUPS_OF_ONE,
+        *WIDE_PAD,
     ],
 )
 def test_every_backend_gets_it_right(
@@ -167,6 +177,70 @@ def test_torch_reads_no_new_memory(spec: ConvSpec, x_shape: Shape, w_shape: Shap
         assert_right(torch, integers(spec, x_shape, w_shape, dtype))
     finally:
         torch.close()
+
+
+GRADIENTS_OF_POINTWISE_KERNELS = """
+import torch
+from multiconv.backends.torch import TorchBackend
+
+torch.manual_seed(0)
+backend, last = TorchBackend(), torch.channels_last
+image, small = torch.randn(3, 12, 6, 30), torch.ones(3, 15, 3, 15).to(memory_format=last)
+right = image[..., ::2, ::2].double().sum((0, 2, 3)).expand(15, 12)
+# The strides of both kernels are those of a contiguous one, but torch takes the second one as channels last.
+for x, strides in ((image.to(memory_format=last), (12, 1, 1, 1)), (image, (12, 1, 12, 12))):
+    w = torch.randn(15, 12, 1, 1).as_strided((15, 12, 1, 1), strides).requires_grad_()
+    layer = backend.layer(w.detach().numpy(), stride=2)
+    (weight,) = layer.parameters()
+    weight.data = w.detach()
+    for _ in range(50):
+        for leaf, y in ((w, backend.cross_correlate(x, w, stride=2)), (weight, layer(x))):
+            (dw,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
+            assert torch.allclose(dw[..., 0, 0].double(), right, atol=1e-3)
+        y = backend.conv_transpose(small, w, stride=2, output_padding=1)
+        torch.autograd.grad(y, w, torch.ones_like(y).to(memory_format=last))
+"""
+
+
+def test_kernel_gradients_of_strided_pointwise_kernels_write_to_no_other_memory() -> None:
+    """By torch's autograd, with several threads, if the stride leaves pixels over in channels-last memory."""
+    done = subprocess.run(
+        [sys.executable, "-c", GRADIENTS_OF_POINTWISE_KERNELS],
+        env={**os.environ, **FILLED, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_strides_of_an_axis_of_one_element_mean_nothing_to_torch(
+    five: dict[str, mc.Backend], groups: int, transposed: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    w = torch.from_numpy(rng.integers(-4, 5, (2, 2, 2, 1)).astype("float32"))
+    w = w.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    channels = 2 if transposed else 2 * groups
+    x = torch.from_numpy(rng.integers(-4, 5, (1, channels, 3, 4)).astype("float32")).to(
+        memory_format=torch.channels_last
+    )
+    operation = five["torch"].conv_transpose if transposed else five["torch"].cross_correlate
+    right = operation(x.double(), w.double(), groups=groups)
+    for stride in (1, 2, 7):  # of the last axis, which has one element
+        same = w.as_strided(w.shape, (*w.stride()[:3], stride)).requires_grad_()
+        y = operation(x, same, groups=groups)
+        assert torch.equal(y.double(), right), stride
+        torch.autograd.grad(y, same, torch.ones_like(y))  # torch refuses some of these kernels here
+
+
+@pytest.mark.parametrize(("spec", "x_shape", "w_shape"), WIDE_PAD)
+def test_the_kernel_gradient_of_torchs_layer_is_right_with_a_wide_pad(
+    five: dict[str, mc.Backend], spec: ConvSpec, x_shape: Shape, w_shape: Shape
+) -> None:
+    problem = integers(spec, x_shape, w_shape, "float32")
+    layer: Any = five["torch"].layer(problem.w, problem.bias, **problem.options)
+    x, dy = (five["torch"].asarray(array) for array in (problem.x, problem.dy))
+    (dw,) = torch.autograd.grad(layer(x), [next(layer.parameters())], dy)
+    assert judge(five["torch"].to_numpy(dw), problem.expectations(["kernel gradient"])["kernel gradient"]).fault is None
 
 
 @pytest.mark.parametrize(
