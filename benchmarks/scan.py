@@ -37,7 +37,7 @@ from multiconv.core.targets import ORDER
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
 from multiconv.testing.strategies import with_values
-from multiconv.workers.process import PATIENT_THREADS
+from multiconv.workers.process import FILLED_MEMORY, PATIENT_THREADS
 from multiconv.workers.remote import RemoteBackend
 
 LOG = Path(__file__).parent / "results" / "scan.jsonl"
@@ -51,11 +51,11 @@ ONE_OF = {"jax": 8}
 WORKERS = {"jax": 2}
 ENVIRONMENT = {
     **PATIENT_THREADS,
+    **FILLED_MEMORY,
     "OMP_NUM_THREADS": "1",  # the images are too small for more
-    # On Linux, make the C library detect writes past the end of memory, and fill new memory with nonzero bytes.
+    # On Linux, make the C library detect writes past the end of memory.
     "LD_PRELOAD": "libc_malloc_debug.so.0",
     "MALLOC_CHECK_": "3",
-    "MALLOC_PERTURB_": "85",
 }
 AHEAD = 64
 TIMEOUT_SECONDS = 60.0

@@ -34,12 +34,13 @@ from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON
 from multiconv.testing.shrinking import Answered, reduced
 from multiconv.testing.strategies import DTYPES, problem_levels
 from multiconv.workers import compile_cache
-from multiconv.workers.process import PATIENT_THREADS
+from multiconv.workers.process import FILLED_MEMORY, PATIENT_THREADS
 from multiconv.workers.remote import RemoteBackend
 
 AHEAD = 64
 """Maximum number of cases that wait for a worker."""
 WORKERS = {"jax": 2}  # it compiles each shape, and the other backends would wait for a single worker
+ENVIRONMENT = PATIENT_THREADS | FILLED_MEMORY
 CRASHES = 5
 """Number of crashes that ends the run of a backend."""
 SHRUNK_DIRECTIONS = 3
@@ -151,8 +152,8 @@ def _start(
         progress(name, 0, 0, "starting")
         try:
             if ":" in name:
-                return [candidate.in_worker(name, timeout, PATIENT_THREADS)]
-            environment = PATIENT_THREADS | compile_cache.environment(name, registry.locate(name).version)
+                return [candidate.in_worker(name, timeout, ENVIRONMENT)]
+            environment = ENVIRONMENT | compile_cache.environment(name, registry.locate(name).version)
             count = WORKERS.get(plain_name(name), 1)
             return [registry.new_worker(name, timeout, environment) for _ in range(count)]
         except BackendUnavailable as error:

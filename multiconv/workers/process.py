@@ -37,6 +37,8 @@ START_TIMEOUT = 120.0
 GRACE = 2.0
 # For workers that share cores: idle threads sleep, and leave the cores to others.
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
+FILLED_MEMORY = {"MALLOC_PERTURB_": "85"}
+"""glibc fills new and freed memory with nonzero bytes, so a result that depends on either is wrong in every run."""
 KEPT_STDERR = 1 << 20
 SHOWN_STDERR = 4000
 SHOWN_VALUES = 256

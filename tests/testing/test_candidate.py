@@ -197,6 +197,14 @@ def test_the_command_survives_a_crash_and_a_hang(folder: Path, name: str, words:
     assert words in ran.stdout
 
 
+def test_the_command_finds_what_takes_new_memory_for_zeros(folder: Path) -> None:
+    """The operating system's memory is zero, so that such a fault is rare until memory is filled."""
+    unwritten = "    y = y + np.empty(1 << 26, 'uint8').view(y.dtype)[:y.size].reshape(y.shape)\n    return y"
+    (folder / "unwritten.py").write_text(SCIPY.replace("    return y", unwritten))
+    ran = multiconv("check", "--candidate", "unwritten:conv", "--examples", "5", cwd=folder)
+    assert ran.returncode == 1, ran.stderr
+
+
 def test_the_command_says_what_it_can_not_have(folder: Path) -> None:
     absent = multiconv("check", "--candidate", "absent:conv", cwd=folder)
     assert (absent.returncode, "No module named 'absent'" in absent.stderr) == (3, True)
