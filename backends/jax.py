@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.layer import InputCheck, rebuilt
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation, Shape
 
@@ -23,6 +24,7 @@ class JaxBackend(FrameworkBackend):
     name = "jax"
     dtypes = ("float16", "bfloat16", "float32", "float64")
     layouts = ("channels_first", "channels_last")
+    layer_layouts = ("channels_last",)
     empty_batch = True
     compiles = True
     multiplies_zeros = True
@@ -114,7 +116,7 @@ class JaxBackend(FrameworkBackend):
         stride, dilation = spec.each(len(kernel))
         words = {"same": "SAME", "same_upper": "SAME", "same_lower": "SAME_LOWER"}
         with self.scope(w.dtype.name):
-            layer: Any = nnx.Conv(
+            return _checked(nnx.Conv)(
                 w.shape[1] * spec.groups,
                 w.shape[0],
                 kernel,
@@ -130,13 +132,21 @@ class JaxBackend(FrameworkBackend):
                 bias_init=lambda *_: self.asarray(bias),
                 rngs=nnx.Rngs(0),
             )
-        if not spec.channels_last:
-            to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
-            layer = nnx.Sequential(partial(jnp.transpose, axes=to_last), layer, partial(jnp.transpose, axes=to_first))
-        return _in_64_bits()(layer) if w.dtype == "float64" else layer
+
+    def assemble(
+        self, before: Sequence[Operation], layer: Any, after: Sequence[Operation], check: InputCheck
+    ) -> Callable[[Array], Array]:
+        from flax import nnx
+
+        module: Any = _checked(nnx.Sequential)(*before, layer, *after) if before or after else layer
+        module.check = check
+        return cast("Callable[[Array], Array]", module)
 
     def pads_natively(self, g: Geometry) -> bool:
         return _pads_safely(g.kernel, g.stride, g.dilation, g.pads, g.out)
+
+    def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
+        return True
 
     # ---- Running
 
@@ -166,22 +176,36 @@ def _in_scope(scope: Any, dtype: str, function: Operation, *arrays: Array) -> An
 
 
 @cache
-def _in_64_bits() -> Any:
-    """Return a module class that calls another module in 64-bit mode.
+def _checked(module: Any) -> Any:
+    """Return a subclass of one of Flax's modules that checks its input, and computes in 64-bit mode where it has to.
 
     It is created once, because Flax keeps every module class forever.
     """
-    from flax import nnx
 
-    class In64Bits(nnx.Module):
-        def __init__(self, layer: Any) -> None:
-            self.layer = layer
+    class Checked(module):  # type: ignore[misc]
+        check: InputCheck | None = None
 
-        def __call__(self, x: Array) -> Array:
-            with jax.enable_x64(True):
-                return self.layer(x)
+        def __call__(self, x: Array, **options: Any) -> Array:
+            if self.check is None:
+                return super().__call__(x, **options)
+            dtype = str(_own_conv(self).kernel.dtype)
+            backend: Any = self.check.backend
+            with backend.scope(dtype):
+                y: Array = super().__call__(self.check(x, dtype), **options)
+            return y
 
-    return In64Bits
+        def __reduce__(self) -> Any:
+            conv = _own_conv(self)
+            bias = None if conv.bias is None else np.asarray(conv.bias[...])
+            return rebuilt, (self.check, np.asarray(conv.kernel[...]), bias)
+
+    Checked.__name__ = Checked.__qualname__ = module.__name__
+    return Checked
+
+
+def _own_conv(module: Any) -> Any:
+    """Return the module that has the weights: this one, or one of its steps."""
+    return next(step for step in (module, *getattr(module, "layers", ())) if hasattr(step, "kernel"))
 
 
 def _pads_safely(kernel: Shape, stride: Shape, dilation: Shape, pads: Sequence[tuple[int, int]], out: Shape) -> bool:

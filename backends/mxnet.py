@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd, nd
 
 from multiconv.core import onednn
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.layer import InputCheck
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation, Pads
 
@@ -79,19 +81,16 @@ class MxnetBackend(FrameworkBackend):
 
         return conv_transpose
 
-    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Any:
         from mxnet.gluon import nn
 
         kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
-        padding = spec.symmetric_padding(kernel)
-        if padding is not None and w.shape[0] % 16 == 0 and _gradient_is_wrong(stride, tuple(zip(padding, padding))):
-            padding = None
         conv: Any = (nn.Conv1D, nn.Conv2D, nn.Conv3D)[len(kernel) - 1](
             w.shape[0],
             kernel,
             strides=stride,
-            padding=padding or (0,) * len(kernel),
+            padding=spec.symmetric_padding(kernel),
             dilation=dilation,
             groups=spec.groups,
             use_bias=bias is not None,
@@ -102,20 +101,39 @@ class MxnetBackend(FrameworkBackend):
         conv.weight.set_data(self.from_numpy(w))
         if bias is not None:
             conv.bias.set_data(self.from_numpy(bias))
-        blocks = [conv]
-        if padding is None:
-            blocks.insert(0, nn.Lambda(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(x.shape[2:], kernel)))))
-        if spec.channels_last:
-            to_first, to_last = (0, w.ndim - 1, *range(1, w.ndim - 1)), (0, *range(2, w.ndim), 1)
-            first, last = (nn.Lambda(lambda x, axes=axes: nd.transpose(x, axes)) for axes in (to_first, to_last))
-            blocks = [first, *blocks, last]
-        composed = nn.Sequential()
-        composed.add(*blocks)
-        layer: Callable[[Array], Array] = conv if blocks == [conv] else composed
-        return layer
+        return conv
+
+    def assemble(
+        self, before: Sequence[Operation], layer: Any, after: Sequence[Operation], check: InputCheck
+    ) -> Callable[[Array], Array]:
+        from mxnet.gluon import nn
+
+        block: Any = layer
+        if before or after:
+            block = nn.Sequential()
+            block.add(*map(nn.Lambda, before), layer, *map(nn.Lambda, after))
+        unchecked = block.forward
+
+        def forward(x: Array) -> Array:
+            if isinstance(x, mx.sym.Symbol):  # of a hybridized parent
+                return unchecked(x)
+            dtype = np.dtype(layer.weight.dtype).name
+            x = check(x, dtype)
+            y = check.empty(x, dtype)
+            return unchecked(x) if y is None else y
+
+        block.forward = forward
+        return cast("Callable[[Array], Array]", block)
 
     def pads_natively(self, g: Geometry) -> bool:
         return g.symmetric and not _gradient_is_wrong(g.stride, g.pads)
+
+    def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
+        kernel = w.shape[2:]
+        padding = spec.symmetric_padding(kernel)
+        if padding is None or w.shape[0] % 16:
+            return padding is not None
+        return not _gradient_is_wrong(spec.each(len(kernel))[0], tuple(zip(padding, padding)))
 
     # ---- Running
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from multiconv.algorithms.choice import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
 from multiconv.core.errors import UnsupportedError, UsageError
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.layer import InputCheck
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
@@ -31,6 +32,7 @@ class NumpyBackend(FrameworkBackend):
 
     name = "numpy"
     layouts = ("channels_first", "channels_last")
+    layer_layouts = ("channels_first", "channels_last")
     empty_batch = True
 
     def __init__(self, algorithm: str = "direct") -> None:
@@ -95,7 +97,13 @@ class NumpyBackend(FrameworkBackend):
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Conv:
         return Conv(self, spec, w, bias)
 
+    def assemble(self, before: Sequence[Operation], layer: Any, after: Sequence[Operation], check: InputCheck) -> Conv:
+        return cast("Conv", layer)  # which calls `cross_correlate`, and that checks the input
+
     def pads_natively(self, g: Geometry) -> bool:
+        return True
+
+    def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
         return True
 
     # ---- Running

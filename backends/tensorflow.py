@@ -8,13 +8,14 @@ groups or dilation only in float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, cast
 
 import tensorflow as tf
 
 from multiconv.core.errors import UnsupportedError
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.layer import InputCheck, rebuilt
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
@@ -26,6 +27,7 @@ class TensorflowBackend(FrameworkBackend):
     dtypes = ("float16", "bfloat16", "float32", "float64")
     kernel_layout = "HWIO"
     layouts = ("channels_last",)
+    layer_layouts = ("channels_last",)
     multiplies_zeros = True
 
     # ---- Arrays
@@ -116,7 +118,7 @@ class TensorflowBackend(FrameworkBackend):
 
         return conv_transpose
 
-    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Any:
         import keras
 
         if keras.backend.backend() != "tensorflow":
@@ -124,68 +126,36 @@ class TensorflowBackend(FrameworkBackend):
                 f"Keras runs on {keras.backend.backend()} here, so its layers are not TensorFlow's: "
                 "set KERAS_BACKEND=tensorflow"
             )
-        kernel, dtype = w.shape[2:], w.dtype.name
+        kernel = w.shape[2:]
         stride, dilation = spec.each(len(kernel))
-        extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-        # oneDNN writes past the end of its memory in the gradient of a strided one-pixel kernel.
-        thinned = max(kernel) == 1 and max(stride) > 1
-        strided = max(stride) > 1 and not thinned
-        subsampled = strided and max(dilation) > 1
-        # oneDNN misplaces outputs if it strides along an axis of one output.
-        apart = strided and not subsampled and spec.groups == 1 and w.shape[1] == 1
-        # "same" is wrong in 3-D if a stride exceeds the kernel, and in the bfloat16 kernel gradient with any stride.
-        wrong = any(s > k for s, k in zip(stride, kernel)) or (strided and dtype == "bfloat16")
-        same = spec.padding in ("same", "same_upper") and not (subsampled or apart or wrong)
-        every_stride = (slice(None), *(slice(None, None, s) for s in stride))
-        layer = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[len(kernel) - 1](
+        strides_after, strides_before, apart = _by_hand(spec, w)
+        layer = _checked((keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[len(kernel) - 1])(
             w.shape[0],
             kernel,
-            strides=1 if subsampled or thinned else stride,
-            padding="same" if same else "valid",
+            strides=1 if strides_after or strides_before else stride,
+            padding="same" if spec.padding in ("same", "same_upper") else "valid",
             data_format="channels_last",
             dilation_rate=dilation,
             groups=spec.groups,
             use_bias=bias is not None,
             kernel_initializer="zeros",
-            dtype=dtype,
+            dtype=w.dtype.name,
         )
         layer.build((*[None] * (1 + len(kernel)), w.shape[1] * spec.groups))
         layer.set_weights([w.transpose(*range(2, w.ndim), 1, 0), *([] if bias is None else [bias])])
+        every_stride = (slice(None), *(slice(None, None, s) for s in stride))
+        if strides_before:
+            return _steps()([lambda x: x[every_stride], layer])
+        if strides_after:
+            return _steps()([layer, lambda y: y[every_stride]])
+        return _steps()([_with_two_outputs(layer)], layer) if apart else layer
 
-        def with_two_outputs(x: Array) -> Array:
-            """Call the layer with room for a second output along each axis, and cut that output off again."""
-            if all(n is not None and n >= e + s for n, e, s in zip(x.shape[1:-1], extent, stride)):
-                return layer(x)
-            size = tf.unstack(tf.shape(x)[1:-1])
-            room = [tf.maximum(e + s - n, 0) for n, e, s in zip(size, extent, stride)]
-            y = layer(tf.pad(x, [(0, 0), *((0, n) for n in room), (0, 0)]))
-            return y[(slice(None), *(slice(tf.maximum(n - e + s, 0) // s) for n, e, s in zip(size, extent, stride)))]
-
-        steps: list[Callable[[Array], Array]] = [with_two_outputs if apart else layer]
-        if thinned:
-            steps.insert(0, lambda x: x[every_stride])
-        if not same and spec.fixed_pads(kernel) != ((0, 0),) * len(kernel):
-            steps.insert(0, lambda x: tf.pad(x, ((0, 0), *spec.pads(tuple(x.shape[1:-1]), kernel), (0, 0))))
-        if subsampled:
-            steps.append(lambda y: y[every_stride])
-        if not spec.channels_last:
-            to_last, to_first = (0, *range(2, w.ndim), 1), (0, w.ndim - 1, *range(1, w.ndim - 1))
-            steps = [lambda x: tf.transpose(x, to_last), *steps, lambda y: tf.transpose(y, to_first)]
-
-        class Steps(keras.Model):  # type: ignore[misc]
-            """A layer with the steps before and after it."""
-
-            def __init__(self) -> None:
-                super().__init__(dtype=dtype)
-                self.layer, self.steps = layer, tuple(steps)
-
-            def call(self, x: Array) -> Array:
-                for step in self.steps:
-                    x = step(x)
-                return x
-
-        composed: Callable[[Array], Array] = layer if steps == [layer] else Steps()
-        return composed
+    def assemble(
+        self, before: Sequence[Operation], layer: Any, after: Sequence[Operation], check: InputCheck
+    ) -> Callable[[Array], Array]:
+        module = _steps()([*before, layer, *after]) if before or after else layer
+        module.check = check
+        return cast("Callable[[Array], Array]", module)
 
     def pads_natively(self, g: Geometry) -> bool:
         if not any(map(any, g.pads)):
@@ -195,6 +165,15 @@ class TensorflowBackend(FrameworkBackend):
         fits = all(max(pair) < e for pair, e in zip(g.pads, g.extent))
         plain = g.ndim == 2 and g.groups == 1 and max(g.dilation) == 1
         return fits and plain and not any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
+
+    def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
+        kernel = w.shape[2:]
+        if spec.padding not in ("same", "same_upper"):
+            return spec.fixed_pads(kernel) == ((0, 0),) * len(kernel)
+        stride, _ = spec.each(len(kernel))
+        # "same" is wrong in 3-D if a stride exceeds the kernel, and in the bfloat16 kernel gradient with any stride.
+        wrong = any(s > k for s, k in zip(stride, kernel)) or (max(stride) > 1 and w.dtype.name == "bfloat16")
+        return not wrong and not any(_by_hand(spec, w))
 
     # ---- Running
 
@@ -211,6 +190,79 @@ class TensorflowBackend(FrameworkBackend):
 
     def devices(self) -> list[str]:
         return [d.name.removeprefix("/device:").lower() for d in tf.config.list_logical_devices()]
+
+
+def _by_hand(spec: ConvSpec, w: Host) -> tuple[bool, bool, bool]:
+    """Return what a layer needs: to stride after its call, to stride before it, or room for a second output."""
+    stride, dilation = spec.each(w.ndim - 2)
+    if max(stride) == 1:
+        return False, False, False
+    if max(w.shape[2:]) == 1:
+        return False, True, False  # oneDNN writes past its memory's end in the gradient of a strided one-pixel kernel
+    if max(dilation) > 1:
+        return True, False, False  # Keras has no stride with a dilation
+    return False, False, spec.groups == 1 and w.shape[1] == 1  # oneDNN misplaces what has one output along an axis
+
+
+def _with_two_outputs(layer: Any) -> Operation:
+    """Return a function that calls a layer with room for a second output along each axis, and cuts that output off."""
+    extent, stride = layer.kernel_size, layer.strides
+
+    def with_two_outputs(x: Array) -> Array:
+        if all(n is not None and n >= e + s for n, e, s in zip(x.shape[1:-1], extent, stride)):
+            return layer(x)
+        size = tf.unstack(tf.shape(x)[1:-1])
+        room = [tf.maximum(e + s - n, 0) for n, e, s in zip(size, extent, stride)]
+        y = layer(tf.pad(x, [(0, 0), *((0, n) for n in room), (0, 0)]))
+        return y[(slice(None), *(slice(tf.maximum(n - e + s, 0) // s) for n, e, s in zip(size, extent, stride)))]
+
+    return with_two_outputs
+
+
+@cache
+def _checked(module: Any) -> Any:
+    """Return a subclass of one of Keras's classes that checks its input. Keras saves and loads it as its own class."""
+    import keras
+
+    class Checked(module):  # type: ignore[misc]
+        check: InputCheck | None = None
+
+        def __call__(self, x: Array, *args: Any, **options: Any) -> Array:
+            if self.check is None:
+                return super().__call__(x, *args, **options)
+            if isinstance(x, keras.KerasTensor):  # while a model is built
+                self.check.shape(x.shape)
+                return super().__call__(x, *args, **options)
+            dtype = self.weights[0].dtype
+            x = self.check(x, dtype)
+            y = self.check.empty(x, dtype)
+            return super().__call__(x, *args, **options) if y is None else y
+
+        def __reduce__(self) -> Any:
+            return rebuilt, (self.check, *self.get_weights())
+
+    Checked.__name__ = Checked.__qualname__ = module.__name__
+    Checked.__module__ = module.__module__
+    return Checked
+
+
+@cache
+def _steps() -> Any:
+    """Return the class of a layer with the steps before and after it."""
+    import keras
+
+    class Steps(keras.Model):  # type: ignore[misc]
+        def __init__(self, steps: Sequence[Operation], *inner: Any) -> None:
+            layers = [*inner, *(step for step in steps if isinstance(step, keras.layers.Layer))]
+            super().__init__(dtype=layers[0].dtype)
+            self.inner, self.steps = layers, tuple(steps)
+
+        def call(self, x: Array) -> Array:
+            for step in self.steps:
+                x = step(x)
+            return x
+
+    return _checked(Steps)
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ from torch import nn
 from multiconv.core import onednn
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.layer import InputCheck
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
@@ -150,22 +151,14 @@ class TorchBackend(FrameworkBackend):
         stride, dilation = spec.each(len(kernel))
         # oneDNN crashes on a dilation along an axis with one tap.
         dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation))
-        extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-        # oneDNN misplaces outputs if it strides along an axis of one output.
-        apart = max(stride) > 1 and spec.groups == 1 and w.shape[1] == 1
-        padding = spec.symmetric_padding(kernel)
-        # oneDNN accesses memory out of bounds in bfloat16 if the kernel is larger than the unpadded image.
-        if padding is not None and any(padding) and (apart or w.dtype.name == "bfloat16"):
-            padding = None
-        if padding is not None and onednn.misplaces_kernel_gradient(stride, tuple(zip(padding, padding))):
-            padding = None
+        padding = spec.symmetric_padding(kernel) or (0,) * len(kernel)
         conv: Any = nn.utils.skip_init(  # type: ignore[no-untyped-call]
             (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(kernel) - 1],
             w.shape[1] * spec.groups,
             w.shape[0],
             kernel,
             stride=stride,
-            padding=padding or 0,
+            padding=padding,
             dilation=dilation,
             groups=spec.groups,
             bias=bias is not None,
@@ -176,18 +169,19 @@ class TorchBackend(FrameworkBackend):
             conv.weight.copy_(self.from_numpy(w))
             if conv.bias is not None and bias is not None:
                 conv.bias.copy_(self.from_numpy(bias))
-        pointwise = kernel == (1, 1) and max(stride) > 1 and not any(padding or ())
-        wrapped = WithTwoOutputs(conv, extent) if apart else WithoutPixelsLeftOver(conv) if pointwise else conv
-        modules: list[nn.Module] = [wrapped]
-        if padding is None:
-            modules.insert(0, Apply(lambda x: self.pad(x, ((0, 0), (0, 0), *spec.pads(tuple(x.shape[2:]), kernel)))))
-        if spec.channels_last:
-            to_first, to_last = (0, -1, *range(1, 1 + len(kernel))), (0, *range(2, 2 + len(kernel)), 1)
-            # On a channels-last view oneDNN reads other memory if it strides over groups of one channel.
-            copied = max(stride) > 1 and spec.groups > 1 and w.shape[1] == 1
-            first = Apply(lambda x: x.permute(*to_first).contiguous() if copied else x.permute(*to_first))
-            modules = [first, *modules, Apply(lambda y: y.permute(*to_last))]
-        return wrapped if modules == [wrapped] else nn.Sequential(*modules)
+        if max(stride) > 1 and spec.groups > 1 and w.shape[1] == 1:
+            conv.register_forward_pre_hook(in_order)
+        if kernel == (1, 1) and max(stride) > 1 and not any(padding):
+            conv.register_forward_pre_hook(without_pixels_left_over)
+        return WithTwoOutputs(conv) if strides_over_one_channel(spec, w) else conv
+
+    def assemble(
+        self, before: Sequence[Operation], layer: Any, after: Sequence[Operation], check: InputCheck
+    ) -> nn.Module:
+        steps = (*map(Apply, before), layer, *map(Apply, after))
+        module: nn.Module = nn.Sequential(*steps) if len(steps) > 1 else layer
+        module.register_forward_pre_hook(CheckInput(check), prepend=True, with_kwargs=True)
+        return module
 
     def pads_natively(self, g: Geometry) -> bool:
         if not any(map(any, g.pads)):
@@ -196,6 +190,17 @@ class TorchBackend(FrameworkBackend):
         fits = all(e <= n for e, n in zip(g.extent, g.size))
         one_output = any(o == 1 and s > 1 for o, s in zip(g.out, g.stride))
         return fits and g.symmetric and not one_output and not onednn.misplaces_kernel_gradient(g.stride, g.pads)
+
+    def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
+        kernel = w.shape[2:]
+        padding = spec.symmetric_padding(kernel)
+        if padding is None or not any(padding):
+            return padding is not None
+        # oneDNN accesses memory out of bounds in bfloat16 if the kernel is larger than the unpadded image.
+        if strides_over_one_channel(spec, w) or w.dtype.name == "bfloat16":
+            return False
+        stride, _ = spec.each(len(kernel))
+        return not onednn.misplaces_kernel_gradient(stride, tuple(zip(padding, padding)))
 
     # ---- Running
 
@@ -242,33 +247,25 @@ def full_precision() -> Iterator[None]:
         setattr(owner, name, before)
 
 
+def strides_over_one_channel(spec: ConvSpec, w: Host) -> bool:
+    """Return whether oneDNN misplaces the outputs of a layer on an image where an axis has one output."""
+    return max(spec.each(w.ndim - 2)[0]) > 1 and spec.groups == 1 and w.shape[1] == 1
+
+
 class WithTwoOutputs(nn.Module):
     """A layer without padding, called with room for a second output along each axis, which is then cut off."""
-
-    def __init__(self, layer: Any, extent: Sequence[int]) -> None:
-        super().__init__()
-        self.layer, self.extent = layer, tuple(extent)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        along = list(zip(x.shape[2:], self.extent, self.layer.stride))
-        room = [max(e + s - n, 0) for n, e, s in along]
-        y = self.layer(F.pad(x, [n for after in reversed(room) for n in (0, after)]) if any(room) else x)
-        outputs: Any = (..., *(slice(max(n - e + s, 0) // s) for n, e, s in along))
-        return cast("torch.Tensor", y[outputs])
-
-
-class WithoutPixelsLeftOver(nn.Module):
-    """A 1x1 layer with a stride, called without the pixels that it does not reach if it computes channels last."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not lies_channels_first(x, self.layer.weight):
-            reached: Any = (..., *(slice((n - 1) // s * s + 1) for n, s in zip(x.shape[2:], self.layer.stride)))
-            x = x[reached]
-        return cast("torch.Tensor", self.layer(x))
+        extent = [(k - 1) * d + 1 for k, d in zip(self.layer.kernel_size, self.layer.dilation)]
+        along = list(zip(x.shape[2:], extent, self.layer.stride))
+        room = [max(e + s - n, 0) for n, e, s in along]
+        y = self.layer(F.pad(x, [n for after in reversed(room) for n in (0, after)]) if any(room) else x)
+        outputs: Any = (..., *(slice(max(n - e + s, 0) // s) for n, e, s in along))
+        return cast("torch.Tensor", y[outputs])
 
 
 class Apply(nn.Module):
@@ -280,3 +277,31 @@ class Apply(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.function(x)
+
+
+class CheckInput:
+    """A hook that checks the input of a layer, and converts a NumPy array."""
+
+    def __init__(self, check: InputCheck) -> None:
+        self.check = check
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any], Any]:
+        (x,) = (*inputs, *named.values())
+        weight = next(module.parameters())
+        # Under autocast, x may have another dtype than the weights: torch casts both.
+        dtype = x.dtype if torch.is_autocast_enabled(weight.device.type) and torch.is_tensor(x) else weight.dtype
+        return (self.check(x, str(dtype).removeprefix("torch.")),), {}
+
+
+def in_order(_: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """Copy a view before a layer of groups of one channel, as oneDNN reads other memory of one in channels last."""
+    return (inputs[0].contiguous(),)
+
+
+def without_pixels_left_over(layer: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """Cut off the pixels that a strided 1x1 layer does not reach, as oneDNN writes past its memory's end otherwise."""
+    (x,) = inputs
+    if lies_channels_first(x, layer.weight):
+        return (x,)
+    reached: Any = (..., *(slice((n - 1) // s * s + 1) for n, s in zip(x.shape[2:], layer.stride)))
+    return (x[reached],)

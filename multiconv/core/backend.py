@@ -56,6 +56,10 @@ class Backend(abc.ABC):
     def __repr__(self) -> str:
         return f"<multiconv backend {self.name} {self.version}, in this process>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs: all but the cached functions, which can't be pickled."""
+        return {**vars(self), "_ready": {}}
+
     # ---- For subclasses to implement
 
     @property
@@ -82,8 +86,8 @@ class Backend(abc.ABC):
             If the backend does not support this operation.
         """
 
-    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """Return the framework's own layer with these weights, which are in OIHW order.
+    def build_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        """Return a layer with these weights, copies in OIHW order that it may keep.
 
         Raises
         ------
@@ -349,6 +353,7 @@ class Backend(abc.ABC):
 
         If the layer does not support the padding or the layout, a pad or a transpose before or after it is added in the
         framework's own sequential container. The layer holds copies of the weights and can be trained like any other.
+        A call refuses the inputs that `cross_correlate` refuses, in the same words.
 
         Parameters
         ----------
@@ -359,7 +364,8 @@ class Backend(abc.ABC):
         -------
         callable
             ``torch.nn.Conv2d``, ``flax.nnx.Conv``, ``keras.layers.Conv2D``, ``mxnet.gluon.nn.Conv2D`` or a container
-            of one; for NumPy, a small class of the backend. It takes an array of the backend in `layout`.
+            of one; for NumPy, a small class of the backend. It takes a NumPy array or an array of the backend in
+            `layout`.
 
         Raises
         ------
@@ -378,7 +384,7 @@ class Backend(abc.ABC):
         spec.check_kernel(tuple(w.shape))
         if bias is not None:
             _check_bias(tuple(bias.shape), w.shape[0])
-        return self.native_layer(spec, self._host(w), None if bias is None else self._host(bias))
+        return self.build_layer(spec, self._host(w), None if bias is None else self._host(bias))
 
     def corr2d(self, X: Array, K: Array) -> Array:
         """Compute d2l 7.2's nested loop in the framework's idiom: each output is the sum of a window times the kernel.
@@ -533,10 +539,10 @@ class Backend(abc.ABC):
     def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return the function on arrays of the backend for this operation and geometry."""
         if g.batch == 0 and not self.empty_batch:
-            return self._empty(operation, g, dtype)
+            return self.empty(operation, g, dtype)
         return self.plan(operation, g.within_reach(), dtype)
 
-    def _empty(self, operation: str, g: Geometry, dtype: str) -> Operation:
+    def empty(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return a function for a batch of size 0, on which some frameworks fail or return a wrong shape."""
 
         def zeros(shape: Shape) -> Array:
@@ -556,7 +562,12 @@ class Backend(abc.ABC):
 
     def _check_arrays(self, **arrays: Any) -> str:
         """Check that these are arrays of a single supported dtype, and return that dtype."""
-        dtypes = {name: self._dtype(name, a) for name, a in arrays.items() if not (a is None and name == "bias")}
+        return self.check_dtypes(
+            {name: self.dtype_of(name, a) for name, a in arrays.items() if not (a is None and name == "bias")}
+        )
+
+    def check_dtypes(self, dtypes: dict[str, str]) -> str:
+        """Check that all arguments have the same supported dtype, and return it."""
         first, dtype = next(iter(dtypes.items()))
         for name, other in dtypes.items():
             if other != dtype:
@@ -569,7 +580,8 @@ class Backend(abc.ABC):
             )
         return dtype
 
-    def _dtype(self, name: str, array: Any) -> str:
+    def dtype_of(self, name: str, array: Any) -> str:
+        """Return the dtype of an argument, which must be a NumPy array without a mask or an array of the backend."""
         if isinstance(array, np.ma.MaskedArray):
             raise ConvError(f"{name} is a masked array; its mask would be lost, so fill it first")
         if isinstance(array, np.ndarray):

@@ -10,11 +10,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from multiconv.core.backend import REMEMBERED, Backend
+from multiconv.core.layer import InputCheck, Pad, Transpose
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
@@ -29,17 +31,24 @@ class FrameworkBackend(Backend):
     layouts : tuple of str
         The orders of the input's axes that the framework's own call takes: ``"channels_first"``, ``"channels_last"``
         or both.
+    layer_layouts : tuple of str
+        The same for the framework's own layer.
     strided : bool
         Whether the order of the framework's arrays in memory can differ from the order of their axes.
     """
 
     kernel_layout: ClassVar[str] = "OIHW"
     layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
+    layer_layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
     strided: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
         self._plans: dict[tuple[str, Geometry, str], Operation] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs: all but the cached functions, which can't be pickled."""
+        return {**super().__getstate__(), "_plans": {}}
 
     # ---- For the author of a backend: arrays
 
@@ -90,11 +99,42 @@ class FrameworkBackend(Backend):
 
     @abc.abstractmethod
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        """Return the framework's own layer with these weights, which are in OIHW order."""
+        """Return the framework's own layer with these weights, which are in OIHW order.
+
+        The layout is one of `layer_layouts`, and the padding is one that the layer supports, or 0.
+        """
+
+    def assemble(
+        self,
+        before: Sequence[Operation],
+        layer: Callable[[Array], Array],
+        after: Sequence[Operation],
+        check: InputCheck,
+    ) -> Callable[[Array], Array]:
+        """Return the layer with the steps before and after it, as a module of the framework that checks its input.
+
+        Without steps, it should be the layer itself. By default, it is a function.
+        """
+        dtype = check.dtype
+
+        def assembled(x: Array) -> Array:
+            x = check(x, dtype)
+            y = check.empty(x, dtype)
+            if y is not None:
+                return y
+            for step in (*before, layer, *after):
+                x = step(x)
+            return x
+
+        return assembled
 
     def pads_natively(self, g: Geometry) -> bool:
         """Return whether the framework's own call supports the padding of this geometry."""
         return g.symmetric
+
+    def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
+        """Return whether the framework's own layer with these weights supports this padding."""
+        return spec.symmetric_padding(w.shape[2:]) is not None
 
     # ---- For the author of a backend: running
 
@@ -150,6 +190,25 @@ class FrameworkBackend(Backend):
                 self._plans.clear()
             self._plans[key] = self._build(operation, g, dtype)
         return self._plans[key]
+
+    def build_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        """Return the framework's own layer, with a pad and transposes around it where it needs them."""
+        ndim = w.ndim - 2
+        own = spec
+        before: list[Operation] = []
+        after: list[Operation] = []
+        if ("channels_last" if spec.channels_last else "channels_first") not in self.layer_layouts:
+            there, back = _to_first(ndim), _to_last(ndim)
+            if not spec.channels_last:
+                there, back = back, there
+            before.append(Transpose(self, there))
+            after.append(Transpose(self, back))
+            own = spec.with_layout(ndim, channels_last=not spec.channels_last)
+        if not self.layer_pads_natively(own, w):
+            before.append(Pad(self, own, w.shape[2:]))
+            own = replace(own, padding=0)
+        check = InputCheck(self, spec, w.shape, w.dtype.name)
+        return self.assemble(before, self.native_layer(own, w, bias), after, check)
 
     def loop(self, operation: str, X: Array, K: Array) -> Array:
         """Compute one of d2l's loops with `native_corr2d`: on its own, summed over channels, or per output channel."""
@@ -234,7 +293,17 @@ class FrameworkBackend(Backend):
         w_axes = (*range(2, 2 + g.ndim), 1, 0) if self.kernel_layout == "HWIO" else None
         if ("channels_last" if g.channels_last else "channels_first") in self.layouts:
             return None, None, w_axes, g
-        to_last, to_first = (0, *range(2, 2 + g.ndim), 1), (0, 1 + g.ndim, *range(1, 1 + g.ndim))
+        to_last, to_first = _to_last(g.ndim), _to_first(g.ndim)
         if g.channels_last:
             return to_first, to_last, w_axes, g.with_layout(channels_last=False)
         return to_last, to_first, w_axes, g.with_layout(channels_last=True)
+
+
+def _to_last(ndim: int) -> tuple[int, ...]:
+    """Return the permutation from channels first to channels last."""
+    return (0, *range(2, 2 + ndim), 1)
+
+
+def _to_first(ndim: int) -> tuple[int, ...]:
+    """Return the permutation from channels last to channels first."""
+    return (0, 1 + ndim, *range(1, 1 + ndim))

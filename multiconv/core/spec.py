@@ -199,6 +199,16 @@ class ConvSpec:
         """Return whether `layout` has the channels last."""
         return self.layout is not None and LAYOUTS[self.layout][1]
 
+    def with_layout(self, ndim: int, *, channels_last: bool) -> ConvSpec:
+        """Return the same options for inputs of this layout.
+
+        Examples
+        --------
+        >>> ConvSpec(layout="NHWC").with_layout(2, channels_last=False).layout
+        'NCHW'
+        """
+        return replace(self, layout=next(name for name, kind in LAYOUTS.items() if kind == (ndim, channels_last)))
+
     def fixed_pads(self, kernel: Shape) -> Pads | None:
         """Return the zeros (before, after) each axis, or None if they depend on the size of the input.
 

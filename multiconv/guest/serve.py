@@ -83,7 +83,7 @@ class Server:
             w, bias = arrays
             assert w is not None
             copies = (w.copy(), None if bias is None else bias.copy())
-            self.layers[header["layer"]] = self.backend.native_layer(ConvSpec(**_tuples(header["spec"])), *copies)
+            self.layers[header["layer"]] = self.backend.build_layer(ConvSpec(**_tuples(header["spec"])), *copies)
             return None, []
         if do == "call layer":
             return None, self._hosts(self.layers[header["layer"]](own[0]))

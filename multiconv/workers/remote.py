@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from multiconv.core.backend import Backend
 from multiconv.core.errors import UnsupportedError
+from multiconv.core.layer import InputCheck
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 from multiconv.workers.process import Worker
@@ -68,8 +67,8 @@ class RemoteBackend(Backend):
     def loop(self, operation: str, X: Array, K: Array) -> Array:
         return self.worker.request({"do": operation}, (X, K))[1][0]
 
-    def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        return RemoteLayer(self.worker, spec, w, bias)
+    def build_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
+        return RemoteLayer(self.worker, spec, w, bias, InputCheck(self, spec, w.shape, w.dtype.name))
 
     # ---- Running
 
@@ -96,8 +95,8 @@ class RemoteBackend(Backend):
 class RemoteLayer:
     """A layer that lives in a worker. If the worker starts again, the layer is created again."""
 
-    def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None) -> None:
-        self.worker, self.spec, self.weight, self.bias = worker, spec, w, bias
+    def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None, check: InputCheck) -> None:
+        self.worker, self.spec, self.weight, self.bias, self.check = worker, spec, w, bias, check
         self._number = next(worker.numbers)
         # Told with the next request, since garbage may be collected in the middle of one. By then the worker may have
         # started again, so no number is used twice.
@@ -106,10 +105,11 @@ class RemoteLayer:
             self._make()
 
     def __call__(self, x: Host) -> Host:
+        x = self.check(x, self.check.dtype)
         with self.worker.lock:
             if self.worker.ready() != self._made_in:
                 self._make()
-            y = self.worker.request({"do": "call layer", "layer": self._number}, (np.asarray(x),))[1][0]
+            y = self.worker.request({"do": "call layer", "layer": self._number}, (x,))[1][0]
         assert y is not None
         return y
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 
 import jax
@@ -14,6 +16,7 @@ import tensorflow as tf
 import torch
 from flax import nnx
 
+import multiconv as mc
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.testing.strategies import given_values, seeded, with_values
@@ -63,10 +66,10 @@ def test_keras_is_keras(five, ndim):
         {"padding": "valid", "stride": 2},
         {"groups": 2},
     ):
-        assert type(five["tensorflow"].layer(*weights(ndim), layout=last, **options)) is own
+        assert isinstance(five["tensorflow"].layer(*weights(ndim), layout=last, **options), own)
     composed = five["tensorflow"].layer(*weights(ndim), padding=1, layout=last)
     assert isinstance(composed, keras.Model)
-    assert sum(type(layer) is own for layer in composed._flatten_layers()) == 1
+    assert sum(isinstance(layer, own) for layer in composed._flatten_layers()) == 1
 
 
 @EVERY_RANK
@@ -74,10 +77,10 @@ def test_flaxs_is_flaxs(five, ndim):
     last = LAST[ndim - 1]
     for padding in (0, 1, ((0, 1),) * ndim, "valid", "same", "same_upper", "same_lower", "full"):
         for options in ({}, {"stride": 2}, {"dilation": 2}, {"stride": 2, "dilation": 2}, {"groups": 2}):
-            assert type(five["jax"].layer(*weights(ndim), padding=padding, layout=last, **options)) is nnx.Conv
+            assert isinstance(five["jax"].layer(*weights(ndim), padding=padding, layout=last, **options), nnx.Conv)
     composed = five["jax"].layer(*weights(ndim))
-    assert type(composed) is nnx.Sequential
-    assert sum(type(node) is nnx.Conv for _, node in nnx.iter_graph(composed)) == 1
+    assert isinstance(composed, nnx.Sequential)
+    assert sum(isinstance(node, nnx.Conv) for _, node in nnx.iter_graph(composed)) == 1
 
 
 @EVERY_RANK
@@ -355,3 +358,66 @@ def test_a_layer_gives_arrays_of_its_own_framework_in_its_own_dtype(backend, dty
     y = backend.layer(w, bias)(x)
     assert backend.is_array(y)
     assert backend.dtype(y) == dtype
+
+
+# ---- They can be copied and saved
+
+
+@pytest.mark.parametrize("options", CONFIGURATIONS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "tensorflow"])
+def test_a_layer_that_was_called_can_be_copied_and_pickled(five, name, copied, options):
+    backend, (w, bias) = five[name], weights()
+    layer = backend.layer(w, bias, **options)
+    x = seeded((2, 5, 6, 2) if options.get("layout") == "NHWC" else (2, 2, 5, 6), "float32", "integers", 0, 0)
+    layer(x)
+    again = copied(layer)
+    assert judge(backend.to_numpy(again(x)), expected(x, w, bias, **options)).fault is None
+    with pytest.raises(mc.ConvError, match="nothing is cast silently"):
+        again(x.astype("float64"))
+
+
+@pytest.mark.parametrize("options", CONFIGURATIONS)
+def test_torch_saves_and_loads_a_layer(five, options, tmp_path):
+    w, bias = weights()
+    layer = five["torch"].layer(w, bias, **options)
+    torch.save(layer, tmp_path / "layer.pt")
+    torch.save(layer.state_dict(), tmp_path / "weights.pt")
+    x = seeded((2, 5, 6, 2) if options.get("layout") == "NHWC" else (2, 2, 5, 6), "float32", "integers", 0, 0)
+    loaded = torch.load(tmp_path / "layer.pt", weights_only=False)
+    filled = five["torch"].layer(np.zeros_like(w), np.zeros_like(bias), **options)
+    filled.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    for again in (loaded, filled):
+        assert judge(again(x).detach().numpy(), expected(x, w, bias, **options)).fault is None
+
+
+def test_keras_saves_a_layer_and_loads_it_as_its_own(five, tmp_path):
+    w, bias = weights()
+    model = keras.Sequential([keras.Input((5, 6, 2)), five["tensorflow"].layer(w, bias, layout="NHWC")])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.layers[0]) is keras.layers.Conv2D
+    x = seeded((2, 5, 6, 2), "float32", "integers", 0, 0)
+    assert judge(loaded(x).numpy(), expected(x, w, bias, layout="NHWC")).fault is None
+
+
+@pytest.mark.parametrize("options", CONFIGURATIONS)
+def test_keras_loads_the_weights_of_a_composed_layer(five, options, tmp_path):
+    w, bias = weights()
+    x = seeded((2, 5, 6, 2) if options.get("layout") == "NHWC" else (2, 2, 5, 6), "float32", "integers", 0, 0)
+    layer = five["tensorflow"].layer(w, bias, **options)
+    layer(x)
+    layer.save_weights(tmp_path / "layer.weights.h5")
+    filled = five["tensorflow"].layer(np.zeros_like(w), np.zeros_like(bias), **options)
+    filled(x)
+    filled.load_weights(tmp_path / "layer.weights.h5")
+    assert judge(filled(x).numpy(), expected(x, w, bias, **options)).fault is None
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "tensorflow"])
+def test_a_backend_that_was_called_can_be_copied(five, name):
+    x, (w, bias) = seeded((1, 2, 5, 5), "float32", "integers", 0, 0), weights()
+    five[name].cross_correlate(x, w, bias)
+    for again in (copy.deepcopy(five[name]), pickle.loads(pickle.dumps(five[name]))):
+        answer = again.to_numpy(again.cross_correlate(x, w, bias))
+        assert judge(answer, expected(x, w, bias)).fault is None

@@ -8,6 +8,7 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -522,6 +523,100 @@ def test_an_array_of_the_framework_that_holds_no_numbers_is_refused(five, operat
         call(five["jax"], operation, {**arrays(), "w": jax.random.key(0)})
     with pytest.raises(ConvError):
         call(five["tensorflow"], operation, {**arrays(), "w": tf.constant(["w"])})
+
+
+# ---- The input of a layer
+
+LAYERS = {
+    "plain": ({"groups": 2}, (2, 4, 5, 6)),
+    "channels last": ({"groups": 2, "layout": "NHWC"}, (2, 5, 6, 4)),
+    "padded on one side": ({"groups": 2, "padding": ((0, 1), (2, 0)), "layout": "NHWC"}, (2, 5, 6, 4)),
+    "same with a stride": ({"groups": 2, "padding": "same", "stride": 2}, (2, 4, 5, 6)),
+    "1x1 with a stride": ({"groups": 2, "stride": 2, "layout": "NHWC"}, (2, 5, 6, 4)),
+}
+INVALID_INPUTS = {
+    "another dtype": lambda x: x.astype("float64"),
+    "integers": lambda x: x.astype("int32"),
+    "half precision": lambda x: x.astype("float16"),
+    "complex": lambda x: x.astype("complex64"),
+    "a list": lambda x: x.tolist(),
+    "nothing": lambda x: None,
+    "a masked array": lambda x: np.ma.array(x, mask=x > 0),
+    "no batch axis": lambda x: x[0],
+    "two batch axes": lambda x: x[np.newaxis],
+    "other channels": lambda x: np.concatenate([x, x], 1 if x.shape[1] == 4 else -1),
+    "no channels": lambda x: x[:, :0] if x.shape[1] == 4 else x[..., :0],
+    "no pixels": lambda x: x[:, :, :0] if x.shape[1] == 4 else x[:, :0],
+}
+
+
+def layer_and_operation(backend, options, pointwise=False):
+    """A layer, and the operation with the same weights."""
+    w = np.ones((6, 2, 1, 1) if pointwise else SHAPES["w"], "float32")
+    return backend.layer(w, **options), lambda x: backend.cross_correlate(x, w, **options)
+
+
+@pytest.mark.parametrize("invalid", INVALID_INPUTS)
+@pytest.mark.parametrize("which", LAYERS)
+def test_a_layer_refuses_what_the_operation_refuses_in_the_same_words(five, which, invalid):
+    options, x_shape = LAYERS[which]
+    x = INVALID_INPUTS[invalid](np.ones(x_shape, "float32"))
+
+    def refused(backend, called):
+        return backend.layer(np.ones(SHAPES["w"], "float32"), **options)(x) if called == "layer" else (
+            backend.cross_correlate(x, np.ones(SHAPES["w"], "float32"), **options)
+        )  # fmt: skip
+
+    assert refusal(five, lambda b: refused(b, "layer")) == refusal(five, lambda b: refused(b, "operation"))
+
+
+@pytest.mark.parametrize("which", ["plain", "channels last", "1x1 with a stride"])
+def test_a_layer_refuses_a_kernel_larger_than_its_input(five, which):
+    options, x_shape = LAYERS[which]
+    x = np.ones([n if n == 4 else min(n, 2) for n in x_shape], "float32")
+    said = refusal(five, lambda b: layer_and_operation(b, options)[0](x))
+    assert said == refusal(five, lambda b: layer_and_operation(b, options)[1](x))
+    assert said.startswith("the kernel is larger than the padded input")
+
+
+@pytest.mark.parametrize("which", LAYERS)
+def test_a_layer_gives_a_batch_of_zero_its_shape(backend, which):
+    options, x_shape = LAYERS[which]
+    layer, operation = layer_and_operation(backend, options, pointwise=which.startswith("1x1"))
+    for x in (np.ones(x_shape, "float32")[:0], np.ones(x_shape, "float32")):
+        assert tuple(layer(x).shape) == tuple(operation(x).shape)
+
+
+def test_a_layer_takes_numpy_arrays_and_returns_the_backends_own(backend):
+    layer, _ = layer_and_operation(backend, {"groups": 2})
+    for x in arrays()["x"], np.asfortranarray(arrays()["x"]), arrays()["x"].astype(">f4"):
+        assert backend.is_array(layer(x))
+        assert backend.dtype(layer(x)) == "float32"
+
+
+def test_a_layer_whose_weights_were_converted_takes_inputs_of_their_dtype(five):
+    layer = five["torch"].layer(np.ones(SHAPES["w"], "float32"), groups=2).double()
+    assert layer(np.ones(SHAPES["x"])).dtype == torch.float64
+    with pytest.raises(ConvError, match="w is float64 but x is float32"):
+        layer(np.ones(SHAPES["x"], "float32"))
+
+
+def test_under_autocast_torchs_layer_takes_what_it_casts(five):
+    layer = five["torch"].layer(np.ones(SHAPES["w"], "float32"), groups=2)
+    x = torch.ones(SHAPES["x"], dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    with pytest.raises(ConvError, match="w is float32 but x is bfloat16"):
+        layer(x)
+
+
+def test_a_keras_model_that_is_built_of_an_invalid_layer_is_refused(five):
+    layer = five["tensorflow"].layer(np.ones(SHAPES["w"], "float32"), groups=2, layout="NHWC")
+    assert layer(keras.Input((None, None, 4))).shape == (None, None, None, 6)
+    with pytest.raises(ConvError, match="channels"):
+        layer(keras.Input((None, None, 3)))
+    with pytest.raises(ConvError, match="the kernel is larger than the padded input"):
+        layer(keras.Input((2, None, 4)))
 
 
 # ---- What is remembered lets nothing through

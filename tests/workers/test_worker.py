@@ -257,11 +257,12 @@ def test_an_unsupported_gradient_is_an_unsupported_error(numpy, torch):
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_the_frameworks_own_exception(torch, dtype):
     before = pid(torch)
-    layer = torch.layer(np.ones((1, 2, 1, 1), "float32"))
+    x, w = np.ones((1, 3, 2, 2), dtype), np.ones((1, 2, 1, 1), "float32")
+    unchecked = torch.plan("cross_correlate", mc.ConvSpec().resolve((1, 2, 2, 2), w.shape), "float32")
     with pytest.raises(mc.BackendError, match="torch raised RuntimeError: ") as caught:
-        layer(np.ones((1, 3, 2, 2), dtype))
+        unchecked(x, w)
     assert type(caught.value) is mc.BackendError
-    (described,) = json.loads(json.dumps(caught.value.problem))["arrays"]
+    described, _ = json.loads(json.dumps(caught.value.problem))["arrays"]
     assert (described["dtype"], described["shape"]) == (dtype, [1, 3, 2, 2])
     assert ("values" in described) == (dtype == "float32")  # as JSON has no complex numbers
     assert pid(torch) == before

@@ -1,0 +1,98 @@
+"""What stands around a framework's own layer: the check of its input, transposes, and a pad.
+
+They are objects of named classes, not closures, so that a layer that holds them can be copied and pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from multiconv.core.spec import ConvSpec
+from multiconv.core.types import Array, Host, Shape
+
+if TYPE_CHECKING:
+    from multiconv.core.backend import Backend
+    from multiconv.core.framework import FrameworkBackend
+
+
+@dataclass(frozen=True)
+class InputCheck:
+    """Refuses the inputs that `cross_correlate` would refuse, in the same words.
+
+    Attributes
+    ----------
+    backend : Backend
+    spec : ConvSpec
+    w_shape : tuple of int
+        Shape of the weights, (C_out, C_in / groups, \\*kernel).
+    dtype : str
+        Dtype of the weights that the layer was built with. A framework may convert them later.
+    """
+
+    backend: Backend
+    spec: ConvSpec
+    w_shape: Shape
+    dtype: str
+
+    def __call__(self, x: Array, dtype: str) -> Array:
+        """Check the input of a layer whose weights now have this dtype, and convert it to an array of the backend.
+
+        Raises
+        ------
+        ConvError, UnsupportedError
+            As in `multiconv.Backend.cross_correlate`.
+        """
+        self.backend.check_dtypes({"x": self.backend.dtype_of("x", x), "w": dtype})
+        self.shape(x.shape)
+        return self.backend.asarray(x)
+
+    def shape(self, x_shape: Sequence[int | None]) -> None:
+        """Check the shape of an input. A size that is None is not known yet, and passes."""
+        kernel = self.w_shape[2:]
+        if len(x_shape) == len(self.w_shape) and None in x_shape:
+            _, dilation = self.spec.each(len(kernel))
+            fits = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+            channels = self.w_shape[1] * self.spec.groups
+            valid = (1, *fits, channels) if self.spec.channels_last else (1, channels, *fits)
+            x_shape = [fit if n is None else n for n, fit in zip(x_shape, valid)]
+        self.spec.resolve(tuple(x_shape), self.w_shape)  # type: ignore[arg-type]
+
+    def empty(self, x: Array, dtype: str) -> Array | None:
+        """Return the result for a batch of size 0 if the framework's own may be wrong, else None."""
+        if x.shape[0] != 0 or self.backend.empty_batch:
+            return None
+        return self.backend.empty("cross_correlate", self.spec.resolve(tuple(x.shape), self.w_shape), dtype)(x, None)
+
+
+def rebuilt(check: InputCheck, kernel: Host, bias: Host | None = None) -> Callable[[Array], Array]:
+    """Return the layer of this check with other weights, whose kernel is in HWIO order. It unpickles a layer."""
+    return check.backend.build_layer(check.spec, kernel.transpose(-1, -2, *range(kernel.ndim - 2)), bias)
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Returns an array with its axes in this order."""
+
+    backend: FrameworkBackend
+    axes: tuple[int, ...]
+
+    def __call__(self, x: Array) -> Array:
+        """Transpose an array."""
+        return self.backend.transpose(x, self.axes)
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pads an input with the zeros that the spec has for its size."""
+
+    backend: FrameworkBackend
+    spec: ConvSpec
+    kernel: Shape
+
+    def __call__(self, x: Array) -> Array:
+        """Pad an input."""
+        if self.spec.channels_last:
+            return self.backend.pad(x, ((0, 0), *self.spec.pads(tuple(x.shape[1:-1]), self.kernel), (0, 0)))
+        return self.backend.pad(x, ((0, 0), (0, 0), *self.spec.pads(tuple(x.shape[2:]), self.kernel)))
