@@ -180,7 +180,7 @@ class TorchBackend(FrameworkBackend):
     ) -> nn.Module:
         steps = (*map(Apply, before), layer, *map(Apply, after))
         module: nn.Module = nn.Sequential(*steps) if len(steps) > 1 else layer
-        module.register_forward_pre_hook(CheckInput(check), prepend=True, with_kwargs=True)
+        module.register_forward_pre_hook(CheckInput(check, module), prepend=True, with_kwargs=True)
         return module
 
     def pads_natively(self, g: Geometry) -> bool:
@@ -282,12 +282,12 @@ class Apply(nn.Module):
 class CheckInput:
     """A hook that checks the input of a layer, and converts a NumPy array."""
 
-    def __init__(self, check: InputCheck) -> None:
-        self.check = check
+    def __init__(self, check: InputCheck, layer: nn.Module) -> None:
+        self.check, self.conv = check, next(m for m in layer.modules() if hasattr(m, "weight"))
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any], Any]:
         (x,) = (*inputs, *named.values())
-        weight = next(module.parameters())
+        weight: Any = self.conv.weight
         # Under autocast, x may have another dtype than the weights: torch casts both.
         dtype = x.dtype if torch.is_autocast_enabled(weight.device.type) and torch.is_tensor(x) else weight.dtype
         return (self.check(x, str(dtype).removeprefix("torch.")),), {}
