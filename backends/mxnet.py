@@ -30,6 +30,13 @@ class MxnetBackend(FrameworkBackend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, nd.NDArray) and not isinstance(value, mx.np.ndarray)
 
+    def device_of(self, array: Array) -> str:
+        return "cpu(0)" if isinstance(array, np.ndarray) else str(array.context)
+
+    def storage_of(self, array: Array) -> str:
+        stored = "default" if isinstance(array, np.ndarray) else array.stype
+        return "dense" if stored == "default" else f"sparse ({stored})"
+
     def from_numpy(self, host: Host) -> Array:
         return nd.array(host, dtype=host.dtype)
 

@@ -51,6 +51,14 @@ class TorchBackend(FrameworkBackend):
     def dtype(self, array: Array) -> str:
         return str(array.dtype).removeprefix("torch.")
 
+    def device_of(self, array: Array) -> str:
+        return self.device if isinstance(array, np.ndarray) else str(array.device)
+
+    def storage_of(self, array: Array) -> str:
+        if isinstance(array, np.ndarray) or (array.layout == torch.strided and not array.is_nested):
+            return "dense"
+        return "nested" if array.is_nested else str(array.layout).removeprefix("torch.").strip("_")
+
     def from_numpy(self, host: Host) -> Array:
         if host.dtype.name == "bfloat16":
             return torch.from_numpy(host.view(np.int16)).view(torch.bfloat16).to(self.device)
@@ -101,6 +109,8 @@ class TorchBackend(FrameworkBackend):
         writes_past_end = g.kernel == (1, 1) and any(left_over) and not any(map(any, g.pads))
 
         def plain(x: Array, w: Array, bias: Array | None = None) -> Array:
+            if any_on_meta(w, bias):
+                self.check_places(x=x, w=w, bias=bias)
             return conv(x, w.contiguous() if any_stride else w, bias, stride, padding, dilation, groups)
 
         def of_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -109,6 +119,8 @@ class TorchBackend(FrameworkBackend):
         def of_every_pixel_seen(x: Array, w: Array, bias: Array | None = None) -> Array:
             if lies_channels_first(x, w):
                 return plain(x, w, bias)
+            if any_on_meta(w, bias):
+                self.check_places(x=x, w=w, bias=bias)
             every = (..., *(slice(None, None, s) for s in g.stride))
             return conv(x[every], w, bias, 1, 0, 1, groups)
 
@@ -136,6 +148,8 @@ class TorchBackend(FrameworkBackend):
         output_padding = tuple(n - m for n, m in zip(g.output_padding, added))
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
+            if any_on_meta(w, bias):
+                self.check_places(x=y, w=w, bias=bias)
             with full_precision() if y.is_cuda else nullcontext():
                 ordered = w.contiguous() if any_stride else w
                 return conv(y, ordered, bias, g.stride, padding, output_padding, g.groups, g.dilation)
@@ -224,6 +238,11 @@ def _fewest(per_axis: Sequence[int]) -> int | tuple[int, ...]:
     return per_axis[0] if len(set(per_axis)) == 1 else tuple(per_axis)
 
 
+def any_on_meta(w: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    """Return whether weights have no values. With a real input, torch then returns uninitialised memory."""
+    return w.is_meta or (bias is not None and bias.is_meta)
+
+
 def lies_channels_first(x: torch.Tensor, w: torch.Tensor) -> bool:
     """Return whether torch computes with a 1x1 kernel in channels-first memory. The strides of both decide."""
     return x.is_contiguous() and not x.is_contiguous(memory_format=torch.channels_last) and w.stride(-1) == 1
@@ -288,8 +307,12 @@ class CheckInput:
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any], Any]:
         (x,) = (*inputs, *named.values())
         weight: Any = self.conv.weight
+        if weight.is_meta:
+            self.check.backend.check_places(x=x, w=weight)
         # Under autocast, x may have another dtype than the weights: torch casts both.
-        dtype = x.dtype if torch.is_autocast_enabled(weight.device.type) and torch.is_tensor(x) else weight.dtype
+        kind = weight.device.type
+        casts = torch.is_tensor(x) and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        dtype = x.dtype if casts else weight.dtype
         return (self.check(x, str(dtype).removeprefix("torch.")),), {}
 
 

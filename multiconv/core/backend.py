@@ -19,6 +19,8 @@ from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
 REMEMBERED = 4096
+# What looking up a call raises: the key is new, or an argument has no such attribute, or one without a hash or a size.
+NOT_REMEMBERED = (KeyError, TypeError, AttributeError, ValueError, RuntimeError)
 
 
 class Backend(abc.ABC):
@@ -116,6 +118,14 @@ class Backend(abc.ABC):
         """Return NumPy's name for the dtype of the array."""
         return str(np.dtype(array.dtype).name)
 
+    def device_of(self, array: Array) -> str:
+        """Return the device of an array, if arrays on two devices can't be combined; else an empty string."""
+        return ""
+
+    def storage_of(self, array: Array) -> str:
+        """Return how an array is stored, such as ``"sparse_coo"``. Only ``"dense"`` arrays can be convolved."""
+        return "dense"
+
     def to_numpy(self, array: Array) -> Host:
         """Convert an array of the backend to a NumPy array, after waiting until it is computed."""
         return np.asarray(array)
@@ -130,15 +140,24 @@ class Backend(abc.ABC):
         array : array
             In any memory layout: reversed, sliced, read-only, or of either byte order. The result may share its memory.
 
+        Raises
+        ------
+        ConvError
+            If it is neither, or has a mask.
+        UnsupportedError
+            If the backend has no arrays of this dtype.
+
         Examples
         --------
         >>> import multiconv as mc, numpy as np
         >>> mc.backend("numpy").asarray(np.arange(3.0, dtype=">f8")[::-1]).dtype.isnative
         True
         """
-        if not isinstance(array, np.ndarray):
-            return array
-        if type(array) is np.ndarray and array.dtype.isnative:
+        if type(array) is not np.ndarray:
+            self.dtype_of("array", array)
+            if not isinstance(array, np.ndarray):
+                return array
+        elif array.dtype.isnative:
             return array
         return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
 
@@ -207,10 +226,14 @@ class Backend(abc.ABC):
                     stride, padding, dilation, groups, layout,
                 )  # fmt: skip
                 function = self._ready[signature]
-            except (KeyError, TypeError, AttributeError, ValueError):
+            except NOT_REMEMBERED:
                 pass
             else:
-                return function(x, w)
+                try:
+                    return function(x, w)
+                except Exception:
+                    self.check_places(x=x, w=w)  # which the key does not tell
+                    raise
         return self._call(
             "cross_correlate", x, w, bias, None, stride, padding, dilation, groups, layout, signature=signature
         )
@@ -516,12 +539,16 @@ class Backend(abc.ABC):
                 output_padding if output_padding.__class__ is int else repr(output_padding),
             )
             function = self._ready[key]
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except NOT_REMEMBERED:
             pass
         else:
-            if dy is not None:
-                return function(x, w, bias, dy)
-            return function(x, w) if bias is None else function(x, w, bias)
+            try:
+                if dy is not None:
+                    return function(x, w, bias, dy)
+                return function(x, w) if bias is None else function(x, w, bias)
+            except Exception:
+                self.check_places(x=x, w=w, bias=bias, dy=dy)  # which the key does not tell
+                raise
         spec = ConvSpec(stride, padding, dilation, groups, layout)
         named = {"x": x, "w": w, "bias": bias}
         if operation == "cross_correlate_vjp":
@@ -561,10 +588,27 @@ class Backend(abc.ABC):
     # ---- Validation of arrays
 
     def _check_arrays(self, **arrays: Any) -> str:
-        """Check that these are arrays of a single supported dtype, and return that dtype."""
-        return self.check_dtypes(
+        """Check that these are dense arrays on one device, of a single supported dtype, and return that dtype."""
+        dtype = self.check_dtypes(
             {name: self.dtype_of(name, a) for name, a in arrays.items() if not (a is None and name == "bias")}
         )
+        self.check_places(**arrays)
+        return dtype
+
+    def check_places(self, **arrays: Any) -> None:
+        """Check that these are dense arrays on one device. An argument that is None is left out."""
+        given = {name: array for name, array in arrays.items() if array is not None}
+        for name, array in given.items():
+            storage = self.storage_of(array)
+            if storage != "dense":
+                raise ConvError(f"{name} is a {storage} array; convert it to a dense one first")
+        devices = {name: self.device_of(array) for name, array in given.items()}
+        first, device = next(iter(devices.items()))
+        for name, other in devices.items():
+            if other != device:
+                raise ConvError(
+                    f"{name} is on {other} but {first} is on {device}: nothing is moved silently, so move one of them"
+                )
 
     def check_dtypes(self, dtypes: dict[str, str]) -> str:
         """Check that all arguments have the same supported dtype, and return it."""

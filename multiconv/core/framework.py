@@ -16,9 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from multiconv.core.backend import REMEMBERED, Backend
+from multiconv.core.errors import UnsupportedError
 from multiconv.core.layer import InputCheck, Pad, Transpose
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
+
+NO_ARRAYS = "array is {dtype}, and the {backend} backend has no {dtype} arrays: nothing is cast silently, so convert it"
 
 
 class FrameworkBackend(Backend):
@@ -170,17 +173,30 @@ class FrameworkBackend(Backend):
     # ---- Composed from these methods
 
     def asarray(self, array: Array) -> Array:
-        """Convert a NumPy array to one of the framework with the same dtype.
-
-        Arrays of the framework are returned unchanged.
-        """
-        if not isinstance(array, np.ndarray):
-            return array
+        """Convert a NumPy array to one of the framework with the same dtype; see `multiconv.Backend.asarray`."""
+        if type(array) is not np.ndarray:
+            self.dtype_of("array", array)
+            if not isinstance(array, np.ndarray):
+                return array
         plain = type(array) is np.ndarray and array.dtype.isnative and array.flags.writeable
         # NumPy calls an array contiguous even if an axis of one element has a negative stride, which torch rejects.
         if plain and array.flags.c_contiguous and min(array.strides, default=0) >= 0:
-            return self.from_numpy(array)
-        return self.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
+            return self._from_numpy(array)
+        return self._from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False))
+
+    def _from_numpy(self, host: Host) -> Array:
+        """Convert a contiguous NumPy array, and refuse a dtype that the framework lacks or casts."""
+        dtype = host.dtype.name
+        try:
+            own = self.from_numpy(host)
+            same = self.dtype(own) == dtype
+        except Exception as error:
+            if dtype in self.dtypes:
+                raise
+            raise UnsupportedError(NO_ARRAYS.format(dtype=dtype, backend=self.name)) from error
+        if not same:
+            raise UnsupportedError(NO_ARRAYS.format(dtype=dtype, backend=self.name))
+        return own
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return a function on arrays of the framework that computes an operation. It is built once and cached."""

@@ -50,6 +50,7 @@ class InputCheck:
         if key in self._passed:
             return x
         self.backend.check_dtypes({"x": x_dtype, "w": dtype})
+        self.backend.check_places(x=x)
         self.shape(x.shape)
         own = self.backend.asarray(x)
         if own is x:

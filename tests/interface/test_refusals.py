@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from multiconv.backends.torch import TorchBackend
 
 from multiconv.core.errors import ConvError, UnsupportedError
 from multiconv.core.spec import ConvSpec
@@ -523,6 +525,97 @@ def test_an_array_of_the_framework_that_holds_no_numbers_is_refused(five, operat
         call(five["jax"], operation, {**arrays(), "w": jax.random.key(0)})
     with pytest.raises(ConvError):
         call(five["tensorflow"], operation, {**arrays(), "w": tf.constant(["w"])})
+
+
+# ---- Where arrays are, and how they are stored
+
+
+STORED = {
+    "sparse_coo": torch.Tensor.to_sparse,
+    "mkldnn": torch.Tensor.to_mkldnn,
+    "nested": lambda array: torch.nested.nested_tensor(list(array)),
+    "jagged": lambda array: torch.nested.nested_tensor(list(array), layout=torch.jagged),
+}
+
+
+@pytest.fixture
+def torch_alone():
+    """torch's backend without any remembered call."""
+    return TorchBackend()
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize(
+    ("operation", "name"), [each for each in EACH if each[0] != "layer" and each[1] in ("w", "bias", "x_bias")]
+)
+def test_torchs_weights_without_values_are_refused(torch_alone, operation, name, remembered):
+    given = {key: torch.from_numpy(array) for key, array in arrays().items()}
+    if remembered:
+        call(torch_alone, operation, given)
+    with pytest.raises(
+        ConvError, match=f"^{shown(operation, name)} is on meta but x is on cpu: nothing is moved silently"
+    ):
+        call(torch_alone, operation, {**given, name: given[name].to("meta")})
+    assert call(torch_alone, operation, {key: a.to("meta") for key, a in given.items()}) is not None
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("operation", CALLED)
+def test_torchs_tensors_that_are_not_dense_are_refused(torch_alone, operation, stored, remembered):
+    given = {key: torch.from_numpy(array) for key, array in arrays().items()}
+    if remembered:
+        call(torch_alone, operation, given)
+    name = "dy" if stored in ("nested", "jagged") and operation == "conv_transpose" else "w"
+    name = "x" if stored in ("nested", "jagged") and operation != "conv_transpose" else name
+    shown_name = shown(operation, name)
+    kind = "nested" if stored == "jagged" else stored
+    with pytest.raises(ConvError, match=f"^{shown_name} is a {kind} array; convert it to a dense one first"):
+        call(torch_alone, operation, {**given, name: STORED[stored](given[name])})
+
+
+def test_a_layer_without_values_refuses_an_input_with_some(five):
+    layer = five["torch"].layer(np.ones(SHAPES["w"], "float32"), groups=2).to("meta")
+    with pytest.raises(ConvError, match="w is on meta but x is on cpu"):
+        layer(torch.ones(SHAPES["x"]))
+    assert layer(torch.ones(SHAPES["x"], device="meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "complex128", "object", "U3", "M8[s]", "longdouble"])
+def test_an_array_keeps_its_dtype_or_is_refused(backend, dtype):
+    array = np.zeros(2, dtype)
+    if array.dtype.kind in "iu":
+        array += np.iinfo(dtype).max
+    with contextlib.suppress(UnsupportedError):
+        own = backend.asarray(array)
+        np.testing.assert_array_equal(backend.to_numpy(own), array)
+        assert backend.dtype(own) == array.dtype.name
+
+
+def test_some_arrays_are_refused_by_those_that_would_cast_them(five):
+    refusing = {}
+    for name, backend in five.items():
+        try:
+            backend.asarray(np.array([2**40]))
+        except UnsupportedError as error:
+            refusing[name] = str(error)
+    assert refusing == {
+        "jax": "array is int64, and the jax backend has no int64 arrays: nothing is cast silently, so convert it"
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [([1.0], "builtins.list"), (None, "builtins.NoneType"), (1, "builtins.int")]
+)
+def test_what_is_no_array_does_not_become_one(five, value, kind):
+    said = refusal(five, lambda backend: backend.asarray(value))
+    assert said == f"array must be a NumPy array, not {kind}"
+
+
+def test_an_array_with_a_mask_does_not_lose_it(five):
+    said = refusal(five, lambda backend: backend.asarray(np.ma.array([1.0, 2.0], mask=[True, False])))
+    assert said == "array is a masked array; its mask would be lost, so fill it first"
 
 
 # ---- The input of a layer
