@@ -13,7 +13,7 @@ from multiconv.core import onednn
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.layer import InputCheck
 from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array, Host, Operation, Pads
+from multiconv.core.types import Array, Host, Operation, Pads, Shape
 
 
 class MxnetBackend(FrameworkBackend):
@@ -83,7 +83,7 @@ class MxnetBackend(FrameworkBackend):
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
             if plain:
                 return deconvolution(y, w, bias)
-            (x,) = self.vjp(lambda x: forward(x, w), (nd.zeros(g.x_shape, dtype=y.dtype),), y)
+            x = Adjoint(self, forward, g.x_shape)(y, w)
             return x if bias is None else x + bias.reshape((1, -1, *[1] * g.ndim))
 
         return conv_transpose
@@ -159,6 +159,24 @@ class MxnetBackend(FrameworkBackend):
 
     def devices(self) -> list[str]:
         return ["cpu", *(f"gpu:{i}" for i in range(mx.context.num_gpus()))]
+
+
+class Adjoint(autograd.Function):  # type: ignore[misc]
+    """The transposed convolution as the input gradient of the convolution, recorded so that it has gradients itself."""
+
+    def __init__(self, backend: MxnetBackend, convolution: Operation, x_shape: Shape) -> None:
+        super().__init__()
+        self.backend, self.convolution, self.x_shape = backend, convolution, x_shape
+
+    def forward(self, y: Array, w: Array) -> Array:
+        y, w = y.detach(), w.detach()  # or the gradients attached to them would be overwritten here
+        self.save_for_backward(y, w)
+        zeros = nd.zeros(self.x_shape, dtype=y.dtype)
+        return self.backend.vjp(lambda x: self.convolution(x, w), (zeros,), y)[0]
+
+    def backward(self, dx: Array) -> tuple[Array, Array]:
+        y, w = self.saved_tensors
+        return self.convolution(dx, w), self.backend.vjp(lambda w: self.convolution(dx, w), (w,), y)[0]
 
 
 def _gradient_is_wrong(stride: Sequence[int], pads: Pads) -> bool:

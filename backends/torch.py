@@ -109,9 +109,7 @@ class TorchBackend(FrameworkBackend):
         writes_past_end = g.kernel == (1, 1) and any(left_over) and not any(map(any, g.pads))
 
         def plain(x: Array, w: Array, bias: Array | None = None) -> Array:
-            if any_on_meta(w, bias):
-                self.check_places(x=x, w=w, bias=bias)
-            return conv(x, w.contiguous() if any_stride else w, bias, stride, padding, dilation, groups)
+            return call(conv, x, w.contiguous() if any_stride else w, bias, stride, padding, dilation, groups)
 
         def of_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
             return plain(x[window], w, bias)
@@ -119,10 +117,8 @@ class TorchBackend(FrameworkBackend):
         def of_every_pixel_seen(x: Array, w: Array, bias: Array | None = None) -> Array:
             if lies_channels_first(x, w):
                 return plain(x, w, bias)
-            if any_on_meta(w, bias):
-                self.check_places(x=x, w=w, bias=bias)
             every = (..., *(slice(None, None, s) for s in g.stride))
-            return conv(x[every], w, bias, 1, 0, 1, groups)
+            return call(conv, x[every], w, bias, 1, 0, 1, groups)
 
         def of_a_copy(x: Array, w: Array, bias: Array | None = None) -> Array:
             return uncopied(x.contiguous() if x.dtype == torch.bfloat16 else x, w, bias)
@@ -148,11 +144,9 @@ class TorchBackend(FrameworkBackend):
         output_padding = tuple(n - m for n, m in zip(g.output_padding, added))
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
-            if any_on_meta(w, bias):
-                self.check_places(x=y, w=w, bias=bias)
             with full_precision() if y.is_cuda else nullcontext():
                 ordered = w.contiguous() if any_stride else w
-                return conv(y, ordered, bias, g.stride, padding, output_padding, g.groups, g.dilation)
+                return call(conv, y, ordered, bias, g.stride, padding, output_padding, g.groups, g.dilation)
 
         def with_zeros(y: Array, w: Array, bias: Array | None = None) -> Array:
             x = self.pad(conv_transpose(y, w), ((0, 0), (0, 0), *((0, n) for n in added)))
@@ -219,10 +213,18 @@ class TorchBackend(FrameworkBackend):
     # ---- Running
 
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
-        leaves = [p.detach().requires_grad_() for p in primals]
-        with torch.enable_grad(), full_precision() if cotangent.is_cuda else nullcontext():
-            y = function(*leaves)
-            return torch.autograd.grad(y, leaves, cotangent)
+        arrays = (*primals, cotangent)
+        followed = any(map(torch._C._functorch.is_functorch_wrapped_tensor, arrays)) or (
+            torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+        )
+        with full_precision() if cotangent.is_cuda else nullcontext():
+            if followed or torch.is_inference_mode_enabled() or any(array.is_inference() for array in arrays):
+                # It takes longer, but works within torch's transforms, and its result can be differentiated again.
+                pullback = torch.func.vjp(function, *primals)[1]
+                return cast("tuple[Array, ...]", pullback(cotangent))
+            leaves = [p.detach().requires_grad_() for p in primals]
+            with torch.enable_grad():
+                return torch.autograd.grad(function(*leaves), leaves, cotangent)
 
     def block(self, array: Array) -> Array:
         if array.is_cuda:
@@ -238,9 +240,19 @@ def _fewest(per_axis: Sequence[int]) -> int | tuple[int, ...]:
     return per_axis[0] if len(set(per_axis)) == 1 else tuple(per_axis)
 
 
-def any_on_meta(w: torch.Tensor, bias: torch.Tensor | None) -> bool:
-    """Return whether weights have no values. With a real input, torch then returns uninitialised memory."""
-    return w.is_meta or (bias is not None and bias.is_meta)
+def call(conv: Operation, x: Array, w: Array, bias: Array | None, *options: Any) -> Array:
+    """Call one of torch's convolutions, but never without values and never in another dtype.
+
+    With weights on the device "meta", which have no values, torch returns uninitialised memory of the input's device.
+    Under autocast, it computes in another dtype.
+    """
+    if w.is_meta is not x.is_meta or (bias is not None and bias.is_meta is not x.is_meta):
+        raise RuntimeError("x, w and bias are not all on the device meta")  # for `Backend.check_places` to put in words
+    y = conv(x, w, bias, *options)
+    if y.dtype is not x.dtype:
+        with torch.autocast(x.device.type, enabled=False):
+            return conv(x, w, bias, *options)
+    return y
 
 
 def lies_channels_first(x: torch.Tensor, w: torch.Tensor) -> bool:
