@@ -169,12 +169,14 @@ class Adjoint(autograd.Function):  # type: ignore[misc]
         self.backend, self.convolution, self.x_shape = backend, convolution, x_shape
 
     def forward(self, y: Array, w: Array) -> Array:
+        """Compute the input gradient, for the cotangent y."""
         y, w = y.detach(), w.detach()  # or the gradients attached to them would be overwritten here
         self.save_for_backward(y, w)
         zeros = nd.zeros(self.x_shape, dtype=y.dtype)
         return self.backend.vjp(lambda x: self.convolution(x, w), (zeros,), y)[0]
 
     def backward(self, dx: Array) -> tuple[Array, Array]:
+        """Compute the gradients of y and w."""
         y, w = self.saved_tensors
         return self.convolution(dx, w), self.backend.vjp(lambda w: self.convolution(dx, w), (w,), y)[0]
 

@@ -10,6 +10,7 @@ import numpy as np
 from multiconv.bench import statistics
 from multiconv.bench.cases import Case, usual_mode
 from multiconv.bench.workers import Variant
+from multiconv.guest.timed import TimedCall
 
 MEASURED = "measured"
 SPARE_THREADS = 0.05  # tolerance: the processor's clock also counts the start and end of a loop
@@ -35,9 +36,10 @@ class Entry:
     twin: str = ""
 
     @property
-    def how(self) -> str:
-        """Return the name of the entry in a request to a worker."""
-        return f"{self.case.direction}/{self.mode}/{self.case.layout}"
+    def call(self) -> TimedCall:
+        """Return the call to time."""
+        case = self.case
+        return TimedCall(case.direction, self.mode, case.layout, case.geometry, case.dtype)
 
     @property
     def title(self) -> str:

@@ -322,16 +322,16 @@ class _Job:
             if check and (fault := self._fault(seed)):
                 m.status, m.reason = "wrong", fault
                 return
-            m.first_call, m.loops = self.worker.prepare(self.entry.how, case.geometry, case.dtype)
+            m.first_call, m.loops = self.worker.prepare(self.entry.call)
             self.worker.settle()
 
     def loop(self) -> None:
         """Time one round."""
-        m, case = self.measurement, self.entry.case
+        m = self.measurement
         if m.status != MEASURED:
             return
         with self._noting_failure():
-            wall, processor = self.worker.loop(self.entry.how, case.geometry, case.dtype, m.loops)
+            wall, processor = self.worker.loop(self.entry.call, m.loops)
             m.seconds.append(wall / m.loops)
             self.processor += processor
 
@@ -353,7 +353,7 @@ class _Job:
         if constant is not None:
             bound = bounds.normwise(case.direction, problem.x, problem.w, None, problem.dy, g, constant, case.dtype)
             expected = Expected(expected.value, bound, expected.dtype)
-        return judge(self.worker.answer(self.entry.how, g, case.dtype, arrays), expected).fault
+        return judge(self.worker.answer(self.entry.call._replace(geometry=g), arrays), expected).fault
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:

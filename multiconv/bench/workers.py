@@ -6,17 +6,15 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from math import isnan
 from typing import Any
 
-import numpy as np
-
 from multiconv import registry
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import Geometry
 from multiconv.core.targets import parse_target, plain_name
 from multiconv.core.types import Host
+from multiconv.guest.timed import TimedCall
 from multiconv.workers.process import Worker, source_places
 
 # By default glibc returns large arrays to the system, and each call faults their pages in again.
@@ -25,7 +23,6 @@ THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 SETTLE_SECONDS = 1.0
 SETTLE_STEP = 0.005
 IDLE = 0.1
-NOTHING = ConvSpec().resolve((1, 1, 1), (1, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,12 @@ class TimedWorker:
 
     Examples
     --------
+    >>> from multiconv import ConvSpec
     >>> worker = TimedWorker(parse_variant("numpy"), threads=1, timeout=60)
     >>> g = ConvSpec(padding=1).resolve((1, 1, 8, 8), (1, 1, 3, 3))
-    >>> first_call, loops = worker.prepare("forward/eager/native", g, "float32")
-    >>> wall, processor = worker.loop("forward/eager/native", g, "float32", loops)
+    >>> call = TimedCall("forward", "eager", "native", g, "float32")
+    >>> first_call, loops = worker.prepare(call)
+    >>> wall, processor = worker.loop(call, loops)
     >>> worker.close()
     """
 
@@ -112,7 +111,7 @@ class TimedWorker:
             environment(variant, threads),
             arguments=[target, json.dumps(dict(variant.options)), str(threads)],
         )
-        self._loops: dict[tuple[str, Geometry, str], tuple[int, int]] = {}
+        self._prepared_in: dict[TimedCall, int] = {}
 
     @property
     def version(self) -> str:
@@ -129,53 +128,46 @@ class TimedWorker:
         """Return the dtypes that the backend computes in."""
         return tuple(self.worker.hello["dtypes"])
 
-    def answer(self, how: str, g: Geometry, dtype: str, arrays: Sequence[Host]) -> Host:
-        """Return the result of the timed call for (x, w, dy), channels first.
-
-        Parameters
-        ----------
-        how : str
-            ``"DIRECTION/MODE/LAYOUT"``.
-        g : Geometry
-        dtype : str
-        arrays : sequence of array
-        """
-        return self._ask(f"check/{how}", g, dtype, arrays)
+    def answer(self, call: TimedCall, arrays: Sequence[Host]) -> Host:
+        """Return the result of the timed call for (x, w, dy), channels first."""
+        (answer,) = self.worker.compute("check", *arrays, **call._asdict())
+        assert answer is not None
+        return answer
 
     def normwise_constant(self, direction: str, g: Geometry, dtype: str) -> float | None:
         """Return the backend's constant for `multiconv.core.bounds.normwise`; None if its sums are direct."""
-        constant = float(self._ask(f"normwise/{direction}", g, dtype))
-        return None if isnan(constant) else constant
+        constant: float | None = self.worker.call("normwise_constant", direction=direction, geometry=g, dtype=dtype)
+        return constant
 
-    def prepare(self, how: str, g: Geometry, dtype: str) -> tuple[float, int]:
+    def prepare(self, call: TimedCall) -> tuple[float, int]:
         """Prepare a call; return the seconds of its first run, and the number of calls in a loop."""
-        first_call, loops = self._ask(f"prepare/{how}", g, dtype).tolist()
-        self._loops[how, g, dtype] = self.worker.starts, int(loops)
-        return first_call, int(loops)
+        prepared = self.worker.call("prepare", **call._asdict())
+        self._prepared_in[call] = self.worker.starts
+        return prepared["first_call"], prepared["loops"]
 
-    def loop(self, how: str, g: Geometry, dtype: str, loops: int) -> tuple[float, float]:
+    def loop(self, call: TimedCall, loops: int) -> tuple[float, float]:
         """Run the call `loops` times; return the wall-clock and the processor seconds."""
-        if self._loops[how, g, dtype][0] != self.worker.ready():
-            self.prepare(how, g, dtype)
-        wall, processor = self._ask(f"loop/{how}", g, dtype, [np.array(loops)]).tolist()
-        return wall, processor
+        if self._prepared_in[call] != self.worker.ready():
+            self.prepare(call)
+        seconds = self.worker.call("loop", loops=loops, **call._asdict())
+        return seconds["wall"], seconds["processor"]
 
     def forget(self) -> None:
         """Discard the prepared calls."""
-        self._loops.clear()
-        self._ask("forget")
+        self._prepared_in.clear()
+        self.worker.call("forget")
 
     def matmul_rate(self, dtype: str) -> float:
         """Return the operations per second of the framework's own matrix product."""
-        return float(self._ask("matmul", dtype=dtype))
+        return float(self.worker.call("matmul_rate", dtype=dtype))
 
     def stream_rate(self) -> float:
         """Return the bytes per second of the framework's own addition of vectors larger than the caches."""
-        return float(self._ask("stream"))
+        return float(self.worker.call("stream_rate"))
 
     def settings(self) -> dict[str, Any]:
         """Return the affinity, threads, libraries and environment variables that the worker reports."""
-        settings: dict[str, Any] = json.loads(self._ask("settings").tobytes())
+        settings: dict[str, Any] = self.worker.call("settings")
         return settings
 
     def settle(self) -> None:
@@ -192,12 +184,6 @@ class TimedWorker:
     def close(self) -> None:
         """Stop the worker."""
         self.worker.stop()
-
-    def _ask(self, operation: str, g: Geometry = NOTHING, dtype: str = "float32", arrays: Sequence[Host] = ()) -> Host:
-        header = {"do": "plan", "operation": operation, "dtype": dtype, "geometry": asdict(g)}
-        (answer,) = self.worker.request(header, arrays)[1]
-        assert answer is not None
-        return answer
 
 
 def environment(variant: Variant, threads: int) -> dict[str, str]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array
+from multiconv.core.types import Array, Host
+from multiconv.guest.service import Arrays, BackendService
 
 Call = Callable[..., Array]
 
 
-class Native:
-    """A backend that also has the framework's own calls, as operations such as ``"own forward"``.
+class OwnCalls(BackendService):
+    """A backend's service that also runs the framework's own calls.
 
     Parameters
     ----------
@@ -31,33 +32,48 @@ class Native:
         The ways in which the framework compiles: functions (call, g, w) -> compiled function of x.
     """
 
+    served: ClassVar[tuple[str, ...]] = (*BackendService.served, "own", "own_with_input_gradient")
+
     def __init__(
         self, backend: str, forward: Call, conv_transpose: Call, layer: Call, compiled: dict[str, Callable[..., Call]]
     ) -> None:
         module, _, name = backend.partition(":")
-        self.backend = getattr(import_module(module), name)()
+        super().__init__(getattr(import_module(module), name)())
         self.forward, self.conv_transpose, self.layer, self.compiled = forward, conv_transpose, layer, compiled
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
+    def own(self, *arrays: Host | None, direction: str, geometry: Geometry, dtype: str) -> Arrays:
+        """Make the framework's own call for a direction.
 
-    def plan(self, operation: str, g: Geometry, dtype: str) -> Call:
-        """Return the function for an operation: ``"own forward"`` and the like, or one of the backend's operations."""
-        own, _, what = operation.partition(" ")
-        if own == "eager":
-            return self._in_scope(dtype, self._eager(g))
-        if own == "compiled":
-            return self._in_scope(dtype, self._compiled(g, what))
-        if own != "own":
-            return self.backend.plan(operation, g, dtype)  # type: ignore[no-any-return]
+        Parameters
+        ----------
+        *arrays : array
+            x, w, the bias or None, and for the gradients dy; for ``"conv_transpose"`` dy in place of x.
+        direction : str
+            ``"forward"``, ``"gradients"``, ``"conv_transpose"`` or ``"layer"``.
+        geometry : Geometry
+        dtype : str
+        """
+        own = map(self.to_own, arrays)
+        if direction == "layer":
+            with self.backend.scope(dtype):
+                return self.hosts(self.layer(geometry, *own))
         calls = {
-            "forward": self._with_own_kernel(g, self.forward),
-            "gradients": self._gradients(g),
-            "conv_transpose": self._with_own_kernel(g, self.conv_transpose),
+            "forward": self._with_own_kernel(geometry, self.forward),
+            "gradients": self._gradients(geometry),
+            "conv_transpose": self._with_own_kernel(geometry, self.conv_transpose),
         }
-        if what == "layer":
-            return self._in_scope(dtype, lambda x, w, bias: self.layer(g, x, w, bias))
-        return self.backend.stage(calls[what], dtype)  # type: ignore[no-any-return]
+        return self.hosts(self.backend.stage(calls[direction], dtype)(*own))
+
+    def own_with_input_gradient(
+        self, x: Host, w: Host, dy: Host, *, way: str | None, geometry: Geometry, dtype: str
+    ) -> Arrays:
+        """Make the framework's own call, and compute its input gradient, eagerly or compiled in one of its ways."""
+        x, w, dy = map(self.to_own, (x, w, dy))
+        forward = self._with_own_kernel(geometry, self.forward)
+        with self.backend.scope(dtype):
+            of_x: Any = (lambda x: forward(x, w, None)) if way is None else self.compiled[way](forward, geometry, w)
+            (dx,) = self.backend.vjp(of_x, (x,), dy)
+            return self.hosts((of_x(x), dx))
 
     def _with_own_kernel(self, g: Geometry, call: Call) -> Call:
         """Return the call for a kernel in OIHW, with its axes permuted to the framework's order."""
@@ -78,30 +94,6 @@ class Native:
             return self.backend.vjp(forward, (x, w, bias), dy)  # type: ignore[no-any-return]
 
         return gradients
-
-    def _eager(self, g: Geometry) -> Call:
-        forward = self._with_own_kernel(g, self.forward)
-
-        def answer(x: Array, w: Array, dy: Array) -> tuple[Array, Array]:
-            (dx,) = self.backend.vjp(lambda x: forward(x, w, None), (x,), dy)
-            return forward(x, w, None), dx
-
-        return answer
-
-    def _compiled(self, g: Geometry, way: str) -> Call:
-        def answer(x: Array, w: Array, dy: Array) -> tuple[Array, Array]:
-            forward = self.compiled[way](self._with_own_kernel(g, self.forward), g, w)
-            (dx,) = self.backend.vjp(forward, (x,), dy)
-            return forward(x), dx
-
-        return answer
-
-    def _in_scope(self, dtype: str, function: Call) -> Call:
-        def scoped(*arrays: Array) -> Any:
-            with self.backend.scope(dtype):
-                return function(*arrays)
-
-        return scoped
 
 
 def symmetric(g: Geometry) -> tuple[int, ...] | None:

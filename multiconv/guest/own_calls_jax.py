@@ -11,12 +11,12 @@ from jax import lax
 
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
-from multiconv.guest.own_calls import Call, Native
+from multiconv.guest.own_calls import Call, OwnCalls
 
 
-def native() -> Native:
-    """Return the backend that the worker serves."""
-    return Native("multiconv.backends.jax:JaxBackend", forward, conv_transpose, layer, COMPILED)
+def service() -> OwnCalls:
+    """Return what the worker serves."""
+    return OwnCalls("multiconv.backends.jax:JaxBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:

@@ -10,12 +10,12 @@ from mxnet.gluon import nn
 
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
-from multiconv.guest.own_calls import Call, Native, symmetric
+from multiconv.guest.own_calls import Call, OwnCalls, symmetric
 
 
-def native() -> Native:
-    """Return the backend that the worker serves."""
-    return Native("multiconv.backends.mxnet:MxnetBackend", forward, conv_transpose, layer, COMPILED)
+def service() -> OwnCalls:
+    """Return what the worker serves."""
+    return OwnCalls("multiconv.backends.mxnet:MxnetBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:

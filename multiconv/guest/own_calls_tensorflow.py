@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
-from multiconv.guest.own_calls import Call, Native, is_same
+from multiconv.guest.own_calls import Call, OwnCalls, is_same
 
 
-def native() -> Native:
-    """Return the backend that the worker serves."""
-    return Native("multiconv.backends.tensorflow:TensorflowBackend", forward, conv_transpose, layer, COMPILED)
+def service() -> OwnCalls:
+    """Return what the worker serves."""
+    return OwnCalls("multiconv.backends.tensorflow:TensorflowBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:

@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array
-from multiconv.guest.own_calls import Call, Native, is_same, symmetric
+from multiconv.guest.own_calls import Call, OwnCalls, is_same, symmetric
 
 
-def native() -> Native:
-    """Return the backend that the worker serves."""
-    return Native("multiconv.backends.torch:TorchBackend", forward, conv_transpose, layer, COMPILED)
+def service() -> OwnCalls:
+    """Return what the worker serves."""
+    return OwnCalls("multiconv.backends.torch:TorchBackend", forward, conv_transpose, layer, COMPILED)
 
 
 def forward(g: Geometry, x: Array, w: Array, bias: Array | None) -> Array:

@@ -15,11 +15,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from multiconv.core.framework import FrameworkBackend
-    from multiconv.core.types import Host
+from typing import Any
 
 
 class Source(importlib.abc.MetaPathFinder):
@@ -39,71 +35,6 @@ class Source(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, init, submodule_search_locations=[place])
 
 
-class Server:
-    """Answers the parent's requests to one backend."""
-
-    def __init__(self, backend: FrameworkBackend) -> None:
-        self.backend = backend
-        self.layers: dict[int, Any] = {}
-
-    def hello(self) -> dict[str, Any]:
-        """Return what the parent needs to know about this side."""
-        import numpy
-
-        return {
-            "version": self.backend.version,
-            "dtypes": self.backend.dtypes,
-            # The served object need not be a `Backend`: the benchmark's is not.
-            "compiles": getattr(self.backend, "compiles", False),
-            "multiplies_zeros": getattr(self.backend, "multiplies_zeros", False),
-            "python": sys.version.split()[0],
-            "numpy": numpy.__version__,
-            "pid": os.getpid(),
-        }
-
-    def answer(self, header: dict[str, Any], arrays: list[Host | None]) -> tuple[Any, list[Host | None]]:
-        """Answer a request with a value for JSON and with arrays."""
-        for dropped in header["drop"]:
-            self.layers.pop(dropped, None)
-        own = [None if a is None else self._own(a) for a in arrays]
-        do = header["do"]
-        if do == "plan":
-            from multiconv.core.spec import Geometry
-
-            plan = self.backend.plan(header["operation"], Geometry(**_tuples(header["geometry"])), header["dtype"])
-            return None, self._hosts(plan(*own))
-        if do in ("corr2d", "corr2d_multi_in", "corr2d_multi_in_out"):
-            return None, self._hosts(getattr(self.backend, do)(*own))
-        if do == "vjp":
-            *primals, cotangent = own
-            return None, self._hosts(self.backend.vjp(getattr(self.backend, header["of"]), primals, cotangent))
-        if do == "layer":
-            from multiconv.core.spec import ConvSpec
-
-            w, bias = arrays
-            assert w is not None
-            copies = (w.copy(), None if bias is None else bias.copy())
-            self.layers[header["layer"]] = self.backend.build_layer(ConvSpec(**_tuples(header["spec"])), *copies)
-            return None, []
-        if do == "call layer":
-            return None, self._hosts(self.layers[header["layer"]](own[0]))
-        if do == "devices":
-            return self.backend.devices(), []
-        raise ValueError(f"no such request: {do!r}")
-
-    def _own(self, host: Host) -> Any:
-        """Convert to an array of the framework, with the same order of the axes in memory where it supports that."""
-        if not getattr(self.backend, "strided", False) or host.flags.c_contiguous:
-            return self.backend.asarray(host)
-        outermost_first = sorted(range(host.ndim), key=lambda axis: -abs(host.strides[axis]))
-        own = self.backend.asarray(host.transpose(outermost_first))
-        return self.backend.transpose(own, [outermost_first.index(axis) for axis in range(host.ndim)])
-
-    def _hosts(self, result: Any) -> list[Host | None]:
-        results = result if isinstance(result, (tuple, list)) else (result,)
-        return [None if r is None else self.backend.to_numpy(r) for r in results]
-
-
 def die_with_parent(lifeline: int) -> None:
     """Have this process killed when the parent's end of a pipe closes, even while it hangs in foreign code."""
     if hasattr(fcntl, "F_SETSIG"):
@@ -113,7 +44,7 @@ def die_with_parent(lifeline: int) -> None:
 
 
 def main() -> None:
-    """Load the backend that the parent names and serve it."""
+    """Load the backend or the service that the parent names, and serve it."""
     setup = json.loads(sys.argv[1])
     die_with_parent(setup["lifeline"])
     sys.path[:] = setup["path"] or sys.path
@@ -122,22 +53,24 @@ def main() -> None:
     from multiprocessing.connection import Connection
 
     from multiconv.core.wire import Wire
+    from multiconv.guest.service import BackendService, Service
 
     wire = Wire(Connection(setup["connection"]), mine=setup["answers"], theirs=setup["requests"])
     try:
-        module, _, attribute = setup["backend"].partition(":")
-        server = Server(getattr(importlib.import_module(module), attribute)(*setup["arguments"]))
-        wire.send({"hello": server.hello()})
+        module, _, attribute = setup["entry_point"].partition(":")
+        made = getattr(importlib.import_module(module), attribute)(*setup["arguments"])
+        service = made if isinstance(made, Service) else BackendService(made)
+        wire.send({"hello": service.hello()})
     except Exception as error:
         wire.send({"error": _described(error)})
         return
     while True:
         try:
-            header, arrays = wire.receive()
+            request, arrays = wire.receive()
         except EOFError:
             return
         try:
-            value, results = server.answer(header, arrays)
+            value, results = service.answer(request, arrays)
             wire.send({"value": value}, results)
         except Exception as error:
             wire.send({"error": _described(error)})
@@ -145,15 +78,6 @@ def main() -> None:
 
 def _described(error: Exception) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """Convert the lists of JSON back to tuples."""
-
-    def tuples(value: Any) -> Any:
-        return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-    return {name: tuples(value) for name, value in fields.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A backend that times itself: it prepares calls, repeats them, and reports how long they took. A worker serves it.
+"""A service that times a backend: it prepares calls, repeats them, and reports how long they took.
 
 It runs in other Python environments and imports only the standard library, NumPy, and multiconv's modules up to the
 backend.
@@ -15,14 +15,15 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.errors import UnsupportedError
 from multiconv.core.spec import Geometry
-from multiconv.core.types import Array
+from multiconv.core.types import Array, Host
+from multiconv.guest.service import Arrays, Service
 
 Call = Callable[..., Array]
 
@@ -75,8 +76,31 @@ class Framework:
         return (lambda w: function(x, w)) if which else (lambda x: function(x, w))
 
 
-class Timed:
-    """A backend whose `plan` returns measurements.
+class TimedCall(NamedTuple):
+    """A call that can be timed.
+
+    Attributes
+    ----------
+    direction : str
+        ``"forward"``, ``"input gradient"`` or ``"kernel gradient"``.
+    mode : str
+        One of the framework's modes.
+    layout : str
+        ``"native"``, for the framework's own call in its own layouts, or else through the backend's interface.
+    geometry : Geometry
+        Channels first.
+    dtype : str
+    """
+
+    direction: str
+    mode: str
+    layout: str
+    geometry: Geometry
+    dtype: str
+
+
+class Timed(Service):
+    """A service that times a backend. The keywords of its methods are the fields of a `TimedCall`.
 
     Parameters
     ----------
@@ -88,127 +112,123 @@ class Timed:
         Number of cores that it may use. The affinity is set before the framework is imported.
     """
 
+    served = (
+        *("check", "prepare", "loop", "forget"),
+        *("normwise_constant", "matmul_rate", "stream_rate", "settings"),
+    )
+
     def __init__(self, backend: str, options: str, threads: str) -> None:
         pin(int(threads))
         module, _, name = backend.partition(":")
-        self.backend = getattr(import_module(module), name)(**json.loads(options))
+        super().__init__(getattr(import_module(module), name)(**json.loads(options)))
         self.framework = framework_of(self.backend)
         self.framework.set_threads(int(threads))
         gc.freeze()  # else the garbage collection before each loop scans the whole framework
-        self.calls: dict[tuple[str, Geometry, str], Call] = {}
+        self.calls: dict[TimedCall, Call] = {}
         self.arrays: dict[tuple[Geometry, str, bool], list[Array]] = {}
 
-    @property
-    def version(self) -> str:
-        """Return the version of the framework."""
-        return str(self.backend.version)
+    # ---- What is served
 
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        """Return the dtypes that the backend supports."""
-        return tuple(self.backend.dtypes)
-
-    def asarray(self, array: Any) -> Any:
-        """Copy an array from the parent. It stays a NumPy array."""
-        return np.array(array)
-
-    def to_numpy(self, array: Any) -> Any:
-        """Return an array for the parent unchanged. It is a NumPy array already."""
-        return array
-
-    def plan(self, operation: str, g: Geometry, dtype: str) -> Call:
-        """Return a measurement, as a function from NumPy arrays to NumPy arrays.
-
-        Parameters
-        ----------
-        operation : str
-            One of:
-
-            - ``"check/DIRECTION/MODE/LAYOUT"``: takes (x, w, dy), channels first, and returns the result;
-            - ``"prepare/DIRECTION/MODE/LAYOUT"``: returns the seconds of the first call, and the number of calls in a
-              loop;
-            - ``"loop/DIRECTION/MODE/LAYOUT"``: takes that number, and returns seconds of wall time and of processor
-              time;
-            - ``"normwise/DIRECTION"``: returns the constant of `multiconv.core.bounds.normwise`, or NaN where sums are
-              direct;
-            - ``"forget"``: discards what was prepared;
-            - ``"matmul"``: returns the operations per second of the framework's matrix product;
-            - ``"stream"``: returns the bytes per second of its addition of long vectors;
-            - ``"settings"``: returns JSON as bytes.
-        g : Geometry
-            Channels first.
-        dtype : str
-        """
-        what, _, how = operation.partition("/")
-        if what == "check":
-            return lambda *arrays: self._check(how, g, dtype, arrays)
-        if what == "prepare":
-            return lambda: self._prepare(how, g, dtype)
-        if what == "loop":
-            return lambda count: self._loop(self.calls[how, g, dtype], int(count), dtype)
-        if what == "normwise":
-            return lambda: self._normwise_constant(how, g, dtype)
-        others = {"forget": self._forget, "settings": self._settings}
-        rates: dict[str, Callable[[str], Any]] = {"matmul": self._matmul_rate, "stream": self._stream_rate}
-        return others[what] if what in others else lambda: rates[what](dtype)
-
-    def _check(self, how: str, g: Geometry, dtype: str, arrays: tuple[Any, ...]) -> Any:
-        with self.backend.scope(dtype):
-            answer = self._call(how, g, self._laid_out(how, arrays))()
+    def check(self, x: Host, w: Host, dy: Host, **fields: Any) -> Arrays:
+        """Return the result of a call for arrays with channels first."""
+        timed = TimedCall(**fields)
+        with self.backend.scope(timed.dtype):
+            answer = self._call(timed, self._laid_out(timed.layout, (np.array(x), np.array(w), np.array(dy))))()
             host = self.backend.to_numpy(self.backend.block(answer))
-        direction, _, layout = how.split("/")
-        if direction == "kernel gradient":
-            hwio = self._in_own_layout(layout) and self.backend.kernel_layout == "HWIO"
-            return np.moveaxis(host, (-1, -2), (0, 1)) if hwio else host
-        return np.moveaxis(host, -1, 1) if self._channels_last(layout) else host
+        if timed.direction == "kernel gradient":
+            hwio = self._in_own_layout(timed.layout) and self.backend.kernel_layout == "HWIO"
+            return Arrays([np.moveaxis(host, (-1, -2), (0, 1)) if hwio else host])
+        return Arrays([np.moveaxis(host, -1, 1) if self._channels_last(timed.layout) else host])
 
-    def _prepare(self, how: str, g: Geometry, dtype: str) -> Any:
-        layout = how.split("/")[2]
-        key = g, dtype, self._in_own_layout(layout)
+    def prepare(self, **fields: Any) -> dict[str, float]:
+        """Return the seconds of the first call, and the number of calls in a loop."""
+        timed = TimedCall(**fields)
+        g, dtype = timed.geometry, timed.dtype
+        key = g, dtype, self._in_own_layout(timed.layout)
         if key not in self.arrays:
             rng = np.random.default_rng(SEED)
             shapes = (g.x_shape, g.w_shape, g.y_shape)
             drawn = [rng.standard_normal(s, dtype="float32").astype(dtype_named(dtype)) for s in shapes]
-            self.arrays[key] = self._laid_out(how, drawn)
+            self.arrays[key] = self._laid_out(timed.layout, drawn)
         began = time.perf_counter()
         with self.backend.scope(dtype):
-            call = self._call(how, g, self.arrays[key])
+            call = self._call(timed, self.arrays[key])
             self.backend.block(call())
         first = time.perf_counter() - began
-        self.calls[how, g, dtype] = call
+        self.calls[timed] = call
         count = 1
-        while (wall := self._loop(call, count, dtype)[0] * 1e9) < LEAST_NANOSECONDS:
+        while (wall := self._time(call, count, dtype)["wall"] * 1e9) < LEAST_NANOSECONDS:
             count = max(2 * count, min(100 * count, int(count * LEAST_NANOSECONDS / wall)))
-        return np.array([first, count])
+        return {"first_call": first, "loops": count}
 
-    def _loop(self, call: Call, count: int, dtype: str) -> Any:
+    def loop(self, *, loops: int, **fields: Any) -> dict[str, float]:
+        """Repeat a prepared call; return the seconds of wall time and of processor time."""
+        timed = TimedCall(**fields)
+        return self._time(self.calls[timed], loops, timed.dtype)
+
+    def forget(self) -> None:
+        """Discard what was prepared."""
+        self.calls.clear()
+        self.arrays.clear()
+        gc.collect()
+
+    def normwise_constant(self, *, direction: str, geometry: Geometry, dtype: str) -> float | None:
+        """Return the constant of `multiconv.core.bounds.normwise`, or None if sums are direct."""
+        declared = getattr(self.backend, "normwise_constant", None)
+        constant = None if declared is None else declared(geometry, direction, dtype)
+        return None if constant is None else float(constant)
+
+    def matmul_rate(self, *, dtype: str) -> float:
+        """Return the operations per second of the framework's matrix product."""
+        rng = np.random.default_rng(SEED)
+        square = (MATRIX, MATRIX)
+        a, b = (self.backend.asarray(rng.standard_normal(square).astype(dtype_named(dtype))) for _ in range(2))
+        return 2 * MATRIX**3 / self._least_seconds(lambda: self.framework.matmul(a, b), dtype)
+
+    def stream_rate(self) -> float:
+        """Return the bytes per second of the framework's addition of long vectors."""
+        a, b = (self.backend.asarray(np.ones(STREAM_BYTES // 4, "float32")) for _ in range(2))
+        return 3 * STREAM_BYTES / self._least_seconds(lambda: a + b, "float32")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the affinity, threads, libraries and environment variables of this process."""
+        names = (
+            *("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MXNET_", "XLA_", "MALLOC_", "NPROC"),
+            *("TF_CPP_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_"),  # TF_CLI_ and the like are Terraform's
+        )
+        return {
+            "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(names)},
+            "threads": self.framework.threads(),
+            "modes": self.framework.modes,
+            "libraries": libraries(),
+        }
+
+    # ---- Timing
+
+    def _time(self, call: Call, loops: int, dtype: str) -> dict[str, float]:
         block = self.backend.block
         gc.collect()
         gc.disable()
         try:
             with self.backend.scope(dtype):
                 wall, processor = time.perf_counter_ns(), time.process_time_ns()
-                for _ in range(count):
+                for _ in range(loops):
                     block(call())
                 processor, wall = time.process_time_ns() - processor, time.perf_counter_ns() - wall
         finally:
             gc.enable()
-        return np.array([wall * 1e-9, processor * 1e-9])
+        return {"wall": wall * 1e-9, "processor": processor * 1e-9}
 
-    def _normwise_constant(self, direction: str, g: Geometry, dtype: str) -> Any:
-        declared = getattr(self.backend, "normwise_constant", None)
-        constant = None if declared is None else declared(g, direction, dtype)
-        return np.array(np.nan if constant is None else constant)
+    def _least_seconds(self, call: Call, dtype: str) -> float:
+        """Return the shortest time of several calls, the first of which may compile."""
+        return min(self._time(call, 1, dtype)["wall"] for _ in range(RATE_CALLS))
 
-    def _forget(self) -> Any:
-        self.calls.clear()
-        self.arrays.clear()
-        gc.collect()
-        return np.zeros(0)
+    # ---- The calls
 
-    def _call(self, how: str, g: Geometry, arrays: list[Array]) -> Call:
+    def _call(self, timed: TimedCall, arrays: list[Array]) -> Call:
         """Return the function without arguments that is timed."""
-        direction, mode, layout = how.split("/")
+        direction, mode, layout, g, _ = timed
         if mode not in self.framework.modes:
             raise UnsupportedError(
                 f"{self.backend.name} has no mode {mode!r}: it has {', '.join(self.framework.modes)}"
@@ -233,10 +253,9 @@ class Timed:
         options = {"stride": g.stride, "padding": g.pads, "dilation": g.dilation, "groups": g.groups}
         return lambda x, w: self.backend.cross_correlate(x, w, **options)
 
-    def _laid_out(self, how: str, arrays: Any) -> list[Array]:
+    def _laid_out(self, layout: str, arrays: Any) -> list[Array]:
         """Convert to arrays of the backend, in the framework's own layouts if the calls take those."""
         x, w, dy = arrays
-        layout = how.split("/")[2]
         if self._channels_last(layout):
             x, dy = np.moveaxis(x, 1, -1), np.moveaxis(dy, 1, -1)
         if self._in_own_layout(layout) and self.backend.kernel_layout == "HWIO":
@@ -250,34 +269,6 @@ class Timed:
         return self._in_own_layout(layout) and (
             self.framework.channels_last or "channels_first" not in self.backend.layouts
         )
-
-    def _matmul_rate(self, dtype: str) -> Any:
-        rng = np.random.default_rng(SEED)
-        square = (MATRIX, MATRIX)
-        a, b = (self.backend.asarray(rng.standard_normal(square).astype(dtype_named(dtype))) for _ in range(2))
-        return np.array(2 * MATRIX**3 / self._least_seconds(lambda: self.framework.matmul(a, b), dtype))
-
-    def _stream_rate(self, dtype: str) -> Any:
-        a, b = (self.backend.asarray(np.ones(STREAM_BYTES // 4, "float32")) for _ in range(2))
-        return np.array(3 * STREAM_BYTES / self._least_seconds(lambda: a + b, "float32"))
-
-    def _least_seconds(self, call: Call, dtype: str) -> float:
-        """Return the shortest time of several calls, the first of which may compile."""
-        return min(float(self._loop(call, 1, dtype)[0]) for _ in range(RATE_CALLS))
-
-    def _settings(self) -> Any:
-        names = (
-            *("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MXNET_", "XLA_", "MALLOC_", "NPROC"),
-            *("TF_CPP_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_"),  # TF_CLI_ and the like are Terraform's
-        )
-        settings = {
-            "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-            "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(names)},
-            "threads": self.framework.threads(),
-            "modes": self.framework.modes,
-            "libraries": libraries(),
-        }
-        return np.frombuffer(json.dumps(settings).encode(), "uint8")
 
 
 def pin(threads: int) -> None:

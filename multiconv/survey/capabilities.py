@@ -415,8 +415,7 @@ class _Tried:
             arrays.append(p.dy)
         if direction == "conv_transpose":
             g, arrays = p.transposed, [p.dy, p.w, p.x_bias]
-        header = {"do": "plan", "operation": f"own {direction}", "dtype": p.dtype, "geometry": asdict(g)}
-        return self.worker.worker.request(header, arrays)[1]
+        return self.worker.worker.compute("own", *arrays, direction=direction, geometry=g, dtype=p.dtype)
 
     def _fault(self, direction: str, answers: Sequence[Host | None] | Exception) -> str | None:
         if isinstance(answers, BackendCrashed | BackendTimeout):

@@ -13,8 +13,7 @@ from multiconv.workers.remote import RemoteBackend
 def native_worker(name: str, timeout: float, environment: dict[str, str] | None = None) -> RemoteBackend:
     """Start a backend in a new worker, with the framework's own calls where multiconv knows them.
 
-    The caller closes the worker. The framework's own calls are requests like a backend's operations;
-    `multiconv.guest.own_calls.Native.plan` defines their names.
+    The caller closes the worker. `multiconv.guest.own_calls.OwnCalls` says how the framework's own calls are requested.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ def native_worker(name: str, timeout: float, environment: dict[str, str] | None 
     if not has_native_calls(name):
         return registry.new_worker(name, timeout, environment)
     plain, place = plain_name(name), registry.locate(name)
-    entry_point = f"multiconv.guest.own_calls_{plain}:native"
+    entry_point = f"multiconv.guest.own_calls_{plain}:service"
     return RemoteBackend(Worker(plain, entry_point, source_places(entry_point), place.python, timeout, environment))
 
 

@@ -262,22 +262,22 @@ def _threads(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
 def _compiled(backend: RemoteBackend, dtype: str, what: str) -> dict[str, str]:
     """Compare the result and the input gradient of the framework's own call, eager and compiled."""
 
-    def ask(how: str, case: Case) -> list[Host]:
+    def ask(way: str | None, case: Case) -> list[Host]:
         x, w, dy = case.arrays(dtype)
         g = case.spec.resolve(x.shape, w.shape)
         if backend.name == "tensorflow":  # its own call takes channels last
             x, dy, g = np.moveaxis(x, 1, -1), np.moveaxis(dy, 1, -1), g.with_layout(channels_last=True)
-        header = {"do": "plan", "operation": how, "dtype": dtype, "geometry": asdict(g)}
-        return [r for r in backend.worker.request(header, (x, w, dy))[1] if r is not None]
+        answers = backend.worker.compute("own_with_input_gradient", x, w, dy, way=way, geometry=g, dtype=dtype)
+        return [a for a in answers if a is not None]
 
     eager: dict[Case, list[Host]] = {}
     for case in CASES:
         with suppress(BackendError):  # the framework's own call has no gradient for this case
-            eager[case] = ask("eager", case)
+            eager[case] = ask(None, case)
 
     def compare(way: str) -> str:
         try:
-            same = [case for case in eager if _same(eager[case], ask(f"compiled {way}", case))]
+            same = [case for case in eager if _same(eager[case], ask(way, case))]
         except BackendError as error:
             return f"not available: {str(error).splitlines()[0]}"
         return _differences(lambda case: case in eager and case not in same)

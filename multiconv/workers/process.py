@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import count
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -28,6 +28,7 @@ import numpy as np
 
 from multiconv.core import errors
 from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable
+from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Host
 from multiconv.core.wire import Garbled, Wire, anonymous_file
 
@@ -52,7 +53,7 @@ class Worker:
     name : str
         The backend's name, for messages.
     entry_point : str
-        ``"module:class"`` of the backend.
+        ``"module:class"`` of the backend, or of a `multiconv.guest.service.Service`.
     places : dict
         The location of the source of multiconv and of the backend, by package.
     python : path
@@ -85,16 +86,32 @@ class Worker:
             search_path = [p for p in sys.path if p] if _same_python(python) else []
         self.search_path = list(search_path)
         self.hello: dict[str, Any] = {}
-        self.dropped: list[int] = []
-        self.numbers = count()
         self.starts = 0
         self.lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
         _workers.add(self)
 
-    def request(self, header: dict[str, Any], arrays: Sequence[Host | None] = ()) -> tuple[Any, list[Host | None]]:
-        """Send a request, and return the value and the arrays of the answer.
+    def call(self, method: str, *arrays: Host | None, **arguments: Any) -> Any:
+        """Call a method of the service, and return its value.
+
+        Parameters
+        ----------
+        method : str
+            One of the methods that the service declares.
+        *arrays : array or None
+        **arguments
+            For JSON; a geometry or a spec is converted.
+
+        Raises
+        ------
+        BackendCrashed, BackendTimeout, BackendError
+            As in `compute`.
+        """
+        return self._request(method, arrays, arguments)[0]
+
+    def compute(self, method: str, *arrays: Host | None, **arguments: Any) -> list[Host | None]:
+        """Call a method of the service that returns arrays, and return these.
 
         Raises
         ------
@@ -103,24 +120,29 @@ class Worker:
         BackendError
             If the framework raised an exception.
         """
+        return self._request(method, arrays, arguments)[1]
+
+    def _request(
+        self, method: str, arrays: Sequence[Host | None], arguments: dict[str, Any]
+    ) -> tuple[Any, list[Host | None]]:
+        plain = {name: asdict(a) if isinstance(a, (Geometry, ConvSpec)) else a for name, a in arguments.items()}
         with self.lock:
             self.ready()
             try:
-                dropped = [self.dropped.pop() for _ in range(len(self.dropped))]
-                self._wire.send({**header, "drop": dropped}, arrays, as_they_lie=True)
+                self._wire.send({"method": method, "arguments": plain}, arrays, as_they_lie=True)
                 answer, results = self._receive(self.timeout)
                 if "value" not in answer and "error" not in answer:
                     raise Garbled(f"it has neither a value nor an error: {answer}")
                 results = [None if r is None else np.array(r) for r in results]
             except (Garbled, EOFError, OSError, TimeoutError) as error:
-                self._give_up(error, _problem(self.name, self.hello, header, arrays))
+                self._give_up(error, self._described(method, plain, arrays))
             except BaseException:
                 self.interrupt()
                 self.stop()  # an answer may still arrive, and would be taken for the next one
                 raise
             self._trim_stderr()
         if "error" in answer:
-            self._raise(answer["error"], _problem(self.name, self.hello, header, arrays))
+            self._raise(answer["error"], self._described(method, plain, arrays))
         return answer["value"], results
 
     def ready(self) -> int:
@@ -146,7 +168,7 @@ class Worker:
             "lifeline": lifeline,
             "requests": requests,
             "answers": answers,
-            "backend": self.entry_point,
+            "entry_point": self.entry_point,
             "places": self.places,
             "arguments": self.arguments,
             "path": self.search_path,
@@ -272,6 +294,21 @@ class Worker:
             stderr=described["traceback"],
         )
 
+    def _described(self, method: str, arguments: dict[str, Any], arrays: Sequence[Host | None]) -> dict[str, Any]:
+        """Describe a request, for JSON."""
+
+        def shown(a: Host) -> bool:
+            return a.size <= SHOWN_VALUES and a.dtype.kind in "biuf"
+
+        described = [
+            None
+            if a is None
+            else {"dtype": a.dtype.name, "shape": a.shape, **({"values": a.tolist()} if shown(a) else {})}
+            for a in arrays
+        ]
+        version = self.hello.get("version")
+        return {"backend": self.name, "version": version, "method": method, **arguments, "arrays": described}
+
     def _written(self) -> str:
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - SHOWN_STDERR))
@@ -327,16 +364,3 @@ os.register_at_fork(after_in_child=_after_fork)
 def _same_python(python: Path) -> bool:
     """Return whether this is the running Python, whose search path a worker then shares."""
     return os.path.abspath(python) == os.path.abspath(sys.executable)
-
-
-def _problem(name: str, hello: dict[str, Any], header: dict[str, Any], arrays: Sequence[Host | None]) -> dict[str, Any]:
-    """Describe a request, for JSON."""
-
-    def shown(a: Host) -> bool:
-        return a.size <= SHOWN_VALUES and a.dtype.kind in "biuf"
-
-    described = [
-        None if a is None else {"dtype": a.dtype.name, "shape": a.shape, **({"values": a.tolist()} if shown(a) else {})}
-        for a in arrays
-    ]
-    return {"backend": name, "version": hello.get("version"), **header, "arrays": described}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import count
 from typing import Any
 
 from multiconv.core.backend import Backend
@@ -31,6 +32,8 @@ class RemoteBackend(Backend):
     def __init__(self, worker: Worker) -> None:
         super().__init__()
         self.worker = worker
+        self.numbers = count()  # of layers: none is used twice, as the worker may start again before it drops one
+        self.dropped: list[int] = []
         self.name = worker.name
         self.python = worker.python
         self.dtypes = tuple(worker.hello["dtypes"])
@@ -53,22 +56,28 @@ class RemoteBackend(Backend):
         """Return the version of the worker's Python."""
         return str(self.worker.hello["python"])
 
+    def compute(self, method: str, *arrays: Host | None, **arguments: Any) -> list[Host | None]:
+        """Call a method of the worker that returns arrays, after dropping the layers that are gone."""
+        if self.dropped:  # told here, as garbage may be collected in the middle of a request
+            self.worker.call("drop_layers", numbers=[self.dropped.pop() for _ in range(len(self.dropped))])
+        return self.worker.compute(method, *arrays, **arguments)
+
     # ---- Convolution
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
-        header = {"do": "plan", "operation": operation, "dtype": dtype, "geometry": asdict(g)}
+        fields = asdict(g)
 
         def ask(*arrays: Array) -> Any:
-            _, results = self.worker.request(header, arrays)
+            results = self.compute("compute", *arrays, operation=operation, dtype=dtype, geometry=fields)
             return tuple(results) if operation == "cross_correlate_vjp" else results[0]
 
         return ask
 
     def loop(self, operation: str, X: Array, K: Array) -> Array:
-        return self.worker.request({"do": operation}, (X, K))[1][0]
+        return self.compute("loop", X, K, name=operation)[0]
 
     def build_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
-        return RemoteLayer(self.worker, spec, w, bias, InputCheck(self, spec, w.shape, w.dtype.name))
+        return RemoteLayer(self, spec, w, bias)
 
     # ---- Running
 
@@ -86,34 +95,32 @@ class RemoteBackend(Backend):
                 f"{self.name} runs in a worker, which can't be given a function of this process: "
                 "only the backend's own corr2d, corr2d_multi_in and corr2d_multi_in_out"
             )
-        return tuple(self.worker.request({"do": "vjp", "of": name}, (*primals, cotangent))[1])
+        return tuple(self.compute("loop_vjp", *primals, cotangent, name=name))
 
     def devices(self) -> list[str]:
-        return list(self.worker.request({"do": "devices"})[0])
+        return list(self.worker.call("devices"))
 
 
 class RemoteLayer:
     """A layer that lives in a worker. If the worker starts again, the layer is created again."""
 
-    def __init__(self, worker: Worker, spec: ConvSpec, w: Host, bias: Host | None, check: InputCheck) -> None:
-        self.worker, self.spec, self.weight, self.bias, self.check = worker, spec, w, bias, check
-        self._number = next(worker.numbers)
-        # Told with the next request, since garbage may be collected in the middle of one. By then the worker may have
-        # started again, so no number is used twice.
-        weakref.finalize(self, worker.dropped.append, self._number).atexit = False
-        with worker.lock:
+    def __init__(self, backend: RemoteBackend, spec: ConvSpec, w: Host, bias: Host | None) -> None:
+        self.backend, self.spec, self.weight, self.bias = backend, spec, w, bias
+        self.check = InputCheck(backend, spec, w.shape, w.dtype.name)
+        self._number = next(backend.numbers)
+        weakref.finalize(self, backend.dropped.append, self._number).atexit = False
+        with backend.worker.lock:
             self._make()
 
     def __call__(self, x: Host) -> Host:
         x = self.check(x, self.check.dtype)
-        with self.worker.lock:
-            if self.worker.ready() != self._made_in:
+        with self.backend.worker.lock:
+            if self.backend.worker.ready() != self._made_in:
                 self._make()
-            y = self.worker.request({"do": "call layer", "layer": self._number}, (x,))[1][0]
+            y = self.backend.compute("call_layer", x, number=self._number)[0]
         assert y is not None
         return y
 
     def _make(self) -> None:
-        header = {"do": "layer", "layer": self._number, "spec": asdict(self.spec)}
-        self.worker.request(header, (self.weight, self.bias))
-        self._made_in = self.worker.starts
+        self.backend.worker.call("make_layer", self.weight, self.bias, number=self._number, spec=self.spec)
+        self._made_in = self.backend.worker.starts

@@ -145,7 +145,7 @@ def test_a_crash_says_how_and_on_what_and_the_next_call_works(trouble, death):
     assert gone([before])
     problem = json.loads(json.dumps(caught.value.problem))
     x, k = problem["arrays"]
-    assert (caught.value.backend, problem["backend"], problem["do"]) == ("trouble", "trouble", "corr2d")
+    assert (caught.value.backend, problem["backend"], problem["name"]) == ("trouble", "trouble", "corr2d")
     assert (x["dtype"], x["shape"], x["values"][0]) == ("float32", [4, 4], [death, 1, 2, 3])
     assert (k["dtype"], k["shape"], k["values"]) == ("float32", [2, 2], [[0, -2], [3, 5]])
     assert json.dumps(problem["arrays"]) in str(caught.value)
@@ -157,7 +157,7 @@ def test_of_a_segfault_stderr_says_where(trouble):
     with pytest.raises(mc.BackendCrashed) as caught:
         ask(trouble, Trouble.SEGFAULT)
     assert "Fatal Python error: Segmentation fault" in caught.value.stderr
-    assert "in corr2d" in caught.value.stderr
+    assert "in native_corr2d" in caught.value.stderr
     assert caught.value.stderr in str(caught.value)
 
 
@@ -183,7 +183,7 @@ def test_the_problem_of_a_convolution_is_the_geometry_and_few_values(numpy):
     with pytest.raises(mc.BackendCrashed) as caught:
         numpy.cross_correlate(x, w, padding="same", dilation=2)
     problem = json.loads(json.dumps(caught.value.problem))
-    assert (problem["do"], problem["operation"], problem["dtype"]) == ("plan", "cross_correlate", "float64")
+    assert (problem["method"], problem["operation"], problem["dtype"]) == ("compute", "cross_correlate", "float64")
     assert (problem["geometry"]["pads"], problem["geometry"]["dilation"]) == ([[2, 2], [2, 2]], [2, 2])
     assert problem["arrays"][0] == {"dtype": "float64", "shape": [1, 1, 30, 30]}
     assert problem["arrays"][1] == {"dtype": "float64", "shape": [2, 1, 3, 3], "values": w.tolist()}
