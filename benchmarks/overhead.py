@@ -24,7 +24,7 @@ def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:
     """Return the same convolution, written without multiconv."""
     if name == "numpy":
         from multiconv import ConvSpec
-        from multiconv.core import backend
+        from multiconv import backend
 
         native = backend("numpy").native_cross_correlate(ConvSpec(padding=1).resolve(x.shape, w.shape))
         return lambda: native(x, w, None)
@@ -102,7 +102,7 @@ def in_its_python(name: str) -> dict[str, float]:
 REMOTE = """
 import importlib, json, runpy, sys
 setup = json.loads(sys.argv[1])
-Source = runpy.run_path(setup["places"]["multiconv"] + "/serve.py")["Source"]
+Source = runpy.run_path(setup["places"]["multiconv"] + "/guest/serve.py")["Source"]
 sys.meta_path.insert(0, Source(setup["places"]))
 sys.path.insert(0, setup["here"])
 from overhead import measure

@@ -48,6 +48,7 @@ class FrameworkBackend(Backend):
     def __init__(self) -> None:
         super().__init__()
         self._plans: dict[tuple[str, Geometry, str], Operation] = {}
+        self._kept_dtypes: set[np.dtype[Any]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs: all but the cached functions, which can't be pickled."""
@@ -186,6 +187,8 @@ class FrameworkBackend(Backend):
 
     def _from_numpy(self, host: Host) -> Array:
         """Convert a contiguous NumPy array, and refuse a dtype that the framework lacks or casts."""
+        if host.dtype in self._kept_dtypes:
+            return self.from_numpy(host)
         dtype = host.dtype.name
         try:
             own = self.from_numpy(host)
@@ -196,6 +199,8 @@ class FrameworkBackend(Backend):
             raise UnsupportedError(NO_ARRAYS.format(dtype=dtype, backend=self.name)) from error
         if not same:
             raise UnsupportedError(NO_ARRAYS.format(dtype=dtype, backend=self.name))
+        if dtype in self.dtypes:  # any other may depend on a mode of the framework
+            self._kept_dtypes.add(host.dtype)
         return own
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
