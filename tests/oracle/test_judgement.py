@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from itertools import permutations
 
 import ml_dtypes
@@ -10,7 +12,7 @@ import pytest
 
 from multiconv.core import bounds
 from multiconv.core.spec import ConvSpec
-from multiconv.oracle.judgement import Expected, Judgement, Leave, judge
+from multiconv.oracle.judgement import Expected, Judgement, Leave, Rounding, judge
 from multiconv.testing.strategies import given_values, with_values
 
 INF, NAN = np.inf, np.nan
@@ -179,3 +181,84 @@ def test_each_fault_has_its_symptom(answer, symptom):
     assert (judgement.fault is None) == (symptom is None)
     assert not judgement.imprecise
     assert Judgement.of_error(ValueError("no")).symptom == "raises"
+
+
+# ---- What it says
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Judgement(0.5),
+        Expected(np.zeros(1), np.zeros(1), "float32"),
+        Leave(*[np.zeros(1, bool)] * 3, overflow=False),
+        Rounding(np.ones(1), np.ones(1, bool), lambda: 1.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_do_not_change_and_are_told_apart_by_identity(value):
+    """Equality by fields would compare arrays, and their truth is ambiguous."""
+    assert value == value
+    assert value != copy.copy(value)
+    name = dataclasses.fields(value)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, name, getattr(value, name))
+
+
+def test_an_empty_answer_has_no_error():
+    assert judge(np.zeros((0, 2), "float32"), Expected(np.zeros((0, 2)), np.zeros((0, 2)), "float32")).ratio == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [
+        (2.0, "element [0] is 3.0, but 2.0 is right, and it must be exact"),
+        (1e39, "element [0] is 3.0, but 1e+39, beyond float32, is right, and it must be exact"),
+        (np.inf, "element [0] is 3.0, but inf is right, and it must be exact"),
+    ],
+)
+def test_a_number_that_the_dtype_can_not_hold_is_said_to_be_beyond_it(right, words):
+    assert judge(np.float32([3]), Expected(np.array([right]), np.zeros(1), "float32")).fault == words
+
+
+def rounded(error, deviation=1e-3, elements=400, leave=None):
+    """An answer of zeros with errors, which are within the bound of 1, and what was expected."""
+    answer = np.full(elements, error)
+    expected = Expected(
+        np.zeros(elements), np.ones(elements), "float64", leave,
+        rounding=lambda: Rounding(np.full(elements, deviation), np.ones(elements, bool), lambda: 1.0),
+    )  # fmt: skip
+    return answer, expected
+
+
+def test_errors_far_above_roundings_are_a_loss_of_precision():
+    assert judge(*rounded(0.5)).imprecise
+    assert judge(*rounded(1e-3)).fault is None
+    assert "root mean square over 400 elements" in str(judge(*rounded(0.5)).fault)
+
+
+def test_a_loss_in_a_single_sum_is_of_one_element():
+    answer, expected = rounded(0.5, deviation=1e-9, elements=1)
+    assert "root mean square over 1 element, " in str(judge(answer, expected).fault)
+
+
+def test_an_answer_without_any_error_is_not_asked_for_its_rounding():
+    def rounding():
+        raise AssertionError("asked")
+
+    assert judge(np.zeros(3), Expected(np.zeros(3), np.ones(3), "float64", rounding=rounding)).fault is None
+
+
+def test_an_answer_that_overflowed_may_have_lost_precision_too():
+    first = np.arange(400) == 0
+    answer, expected = rounded(0.5, leave=Leave(first, ~first & first, ~first & first, overflow=True))
+    answer[0] = np.inf
+    judgement = judge(answer, expected)
+    assert judgement.imprecise
+    assert judgement.overflowed
+
+
+@pytest.mark.parametrize(("error", "hinted"), [(2.0, True), (2.5, False)])
+def test_the_hint_of_a_fast_algorithm_goes_as_far_as_its_bound(error, hinted):
+    expected = Expected(np.zeros(1), np.ones(1), "float64", fast=lambda: np.full(1, 2.0))
+    assert ("algorithm=" in str(judge(np.array([error]), expected).fault)) == hinted

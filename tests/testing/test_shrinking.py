@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
 import multiconv as mc
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Judgement, judge
-from multiconv.oracle.values import ALL_VALUES
+from multiconv.oracle.values import ALL_VALUES, largest_integer
 from multiconv.testing.candidate import Candidate
-from multiconv.testing.shrinking import REPEATS, Finding, reduced
-from multiconv.testing.strategies import with_values
+from multiconv.testing.shrinking import REPEATS, Finding, _cost, no_larger, reduced, simpler_values
+from multiconv.testing.strategies import given_values, with_values
 
 LONG = 30.0
 
@@ -275,3 +278,73 @@ def test_a_finding_that_is_always_wrong_says_nothing_of_repeats():
     judgement = Judgement(np.inf, "bad", symptom="values")
     assert Finding(start(), None, judgement, 20, 20).fault == "bad"
     assert Finding(start(), None, judgement, 19, 20).fault.startswith("bad; wrong in 19 of 20 repeats")
+
+
+# ---- What is drawn on the way
+
+
+def drawn(strategy, count=400):
+    """Problems that a strategy draws."""
+    problems = []
+
+    @settings(max_examples=count, database=None, derandomize=True, deadline=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(strategy)
+    def collect(problem):
+        problems.append(problem)
+
+    collect()
+    return problems
+
+
+def test_each_number_is_small_or_half_or_the_same():
+    spec = ConvSpec(stride=5, padding=((8, 9),), dilation=4, groups=8)
+    g = spec.resolve((12, 8 * 10, 30), (8 * 9, 10, 7))
+    problem = with_values("start", spec, g, "float32", bias=True, values="integers", seed=1, arrangement="reversed")
+    geometries = [p.geometry for p in drawn(no_larger(problem), 1500)]
+    assert {g.batch for g in geometries} == {1, 2, 3, 6, 12}
+    assert {g.kernel[0] for g in geometries} == {1, 2, 3, 7}
+    assert {g.stride[0] for g in geometries} <= {1, 2, 3, 5}
+    assert {g.groups for g in geometries} == {1, 2, 8}
+    assert {g.in_channels // g.groups for g in geometries} == {1, 2, 3, 5, 10}
+    assert {g.out_channels // g.groups for g in geometries} == {1, 2, 3, 4, 9}
+    assert {g.pads[0][0] for g in geometries} == {0, 1, 2, 3, 4, 8}
+    assert {g.pads[0][1] for g in geometries} == {0, 1, 2, 3, 4, 9}
+
+
+def test_what_is_drawn_differs_in_its_values_and_in_its_memory_and_has_a_transposed_convolution():
+    spec = ConvSpec(padding=((9, 9),))
+    problem = with_values("start", spec, spec.resolve((1, 1, 3), (1, 1, 2)), "float32", arrangement="reversed",
+                          bias=False, values="integers", seed=1)  # fmt: skip
+    problems = drawn(no_larger(problem))
+    assert {p.arrangement for p in problems} == {"contiguous", "reversed"}
+    assert len({p.seed for p in problems}) > 20
+    assert all(p.transposed.products for p in problems)
+
+
+def test_simpler_values_are_small_integers_in_the_same_memory():
+    problem = start(arrangement="reversed")
+    problems = drawn(simpler_values(problem))
+    assert {p.arrangement for p in problems} == {"reversed"}
+    largest = max(int(np.abs(p.x).max()) for p in problems)
+    assert 3 < largest <= largest_integer("float32")
+    assert all(p.bias is not None and p.x_bias is not None for p in problems)
+
+
+def test_the_cost_of_a_problem_is_the_amount_to_read():
+    def cost(x, w, dy, bias=None):
+        x, w, dy, bias = (None if a is None else np.array(a, "float32") for a in (x, w, dy, bias))
+        x, w, dy = (a[None, None] for a in (x, w, dy))
+        return _cost(given_values("given", ConvSpec(), x, w, dy=dy, bias=bias))
+
+    assert cost([1, -2], [3, 0], [4]) == (5, 10)
+    assert cost([1, -2], [3, 0], [4], [5]) == (6, 15)
+    assert cost([1, 2, 3], [1], [0, 0, 0]) > cost([9, 9], [9], [9, 9])
+    assert cost([np.nan, 2], [3, 0], [4])[1] > cost([1e30, 2], [3, 0], [4])[1]
+
+
+def test_a_finding_does_not_change_and_is_told_apart_by_identity():
+    found = shrunk(wrong)
+    assert found != copy.copy(found)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.wrong = 0
