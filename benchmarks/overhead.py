@@ -23,8 +23,7 @@ ROUNDS, CALLS = 400, 200
 def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:
     """Return the same convolution, written without multiconv."""
     if name == "numpy":
-        from multiconv import ConvSpec
-        from multiconv import backend
+        from multiconv import ConvSpec, backend
 
         native = backend("numpy").native_cross_correlate(ConvSpec(padding=1).resolve(x.shape, w.shape))
         return lambda: native(x, w, None)

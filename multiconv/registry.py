@@ -130,8 +130,10 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
     """
     if not isinstance(name, str):
         raise UsageError(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
-    if timeout is not None and not timeout > 0:
-        raise UsageError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    if timeout is not None:
+        from multiconv.workers.process import checked_timeout
+
+        timeout = checked_timeout(timeout)
     place = locate(name)
     if place.here and not worker:
         return _in_process(plain_name(name), *sorted(options.items()))

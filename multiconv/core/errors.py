@@ -30,6 +30,10 @@ class BackendUnavailable(MulticonvError, RuntimeError):
     """A backend that was asked for is not available here. The message says why, and what to type to install it."""
 
 
+class ResourceError(MulticonvError, OSError):
+    """Memory, file descriptors or a temporary folder are missing in this process itself. No backend is to blame."""
+
+
 class BackendError(MulticonvError, RuntimeError):
     """A backend in a worker failed on a problem.
 

@@ -7,6 +7,7 @@ arena and reads the other's.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
@@ -21,9 +22,12 @@ import numpy as np
 
 from multiconv.core import memory
 from multiconv.core.dtypes import dtype_named
+from multiconv.core.errors import ResourceError
 from multiconv.core.types import Host
 
 INLINE = 64 * 1024
+KEPT_BYTES = 256 * 1024 * 1024
+"""What an arena keeps after a call. A multiple of the size of a page."""
 LONGEST_FRAME = 16 * 1024 * 1024
 ALIGNMENT = 64
 LENGTH = struct.Struct("<I")
@@ -39,9 +43,10 @@ class Arena:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map: mmap.mmap | None = None
+        self._used = 0
 
     def grow(self, size: int) -> mmap.mmap:
-        """Return at least `size` bytes to write to. The memory never shrinks."""
+        """Return at least `size` bytes to write to. The file never shrinks, or a reader of its end would be killed."""
         if os.fstat(self.fd).st_size < size:
             os.ftruncate(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
         return self.map(size)
@@ -50,18 +55,30 @@ class Arena:
         """Map at least `size` bytes, or all bytes if there are fewer."""
         if self._map is None or len(self._map) < size:
             self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size)
+        self._used = max(self._used, size)
         return self._map
 
+    def release(self) -> None:
+        """Give memory back to the system, all but `KEPT_BYTES`, once no array uses it. The file keeps its size."""
+        if self._map is not None and self._used > KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
+            self._map.madvise(mmap.MADV_REMOVE, KEPT_BYTES, len(self._map) - KEPT_BYTES)
+            self._used = KEPT_BYTES
+
     def close(self) -> None:
-        """Release the memory, once no array uses it."""
+        """Close the file, whose memory is released once no array uses it."""
         self._map = None
         os.close(self.fd)
 
 
 def anonymous_file() -> int:
-    """Open a file that has no name and disappears with the last process that has it open; return its descriptor."""
+    """Open a file that has no name and disappears with the last process that has it open; return its descriptor.
+
+    On Linux, neither process can make it shorter, which would kill the other one as it reads.
+    """
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("multiconv")
+        fd = os.memfd_create("multiconv", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+        return fd
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
@@ -81,7 +98,11 @@ class Wire:
         self.mine, self.theirs = Arena(mine), Arena(theirs)
 
     def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = (), *, as_they_lie: bool = False) -> None:
-        """Send a header and arrays, some of which may be None.
+        """Send what `framed` returns for the same arguments."""
+        self.connection.send_bytes(self.framed(header, arrays, as_they_lie=as_they_lie))
+
+    def framed(self, header: dict[str, Any], arrays: Sequence[Host | None], *, as_they_lie: bool = False) -> bytes:
+        """Return a frame of a header and arrays, some of which may be None. Large arrays are put into the arena.
 
         Parameters
         ----------
@@ -94,6 +115,8 @@ class Wire:
         ------
         TypeError
             If an array holds Python objects, whose bytes mean nothing in another process.
+        OSError, MemoryError
+            If there is not enough memory for the arena.
         """
         entries: list[dict[str, Any] | None] = []
         inline: list[bytes] = []
@@ -122,7 +145,7 @@ class Wire:
             for start, array in shared:
                 np.ndarray(array.shape, array.dtype, arena, start)[...] = array
         text = json.dumps({**header, "arrays": entries, "arena": arena_end}).encode()
-        self.connection.send_bytes(b"".join((LENGTH.pack(len(text)), text, *inline)))
+        return b"".join((LENGTH.pack(len(text)), text, *inline))
 
     def receive(self) -> tuple[dict[str, Any], list[Host | None]]:
         """Receive the other side's next header and arrays.
@@ -135,6 +158,8 @@ class Wire:
             If the other side is gone.
         Garbled
             If the frame is malformed.
+        ResourceError
+            If this process lacks the memory to read the arrays.
         """
         try:
             frame = self.connection.recv_bytes(LONGEST_FRAME)
@@ -145,11 +170,22 @@ class Wire:
         try:
             (length,) = LENGTH.unpack_from(frame)
             header = json.loads(frame[LENGTH.size : LENGTH.size + length])
-            arena = self.theirs.map(header["arena"]) if header["arena"] else None
+            arena = self._mapped(header["arena"]) if header["arena"] else None
             start = LENGTH.size + length
             return header, [None if entry is None else _array(entry, frame, start, arena) for entry in header["arrays"]]
         except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise Garbled(f"{type(error).__name__}: {error}; it begins {frame[:60]!r}") from error
+
+    def _mapped(self, size: int) -> mmap.mmap:
+        try:
+            return self.theirs.map(size)
+        except OSError as error:
+            raise ResourceError(f"{size} bytes of an answer can't be mapped into memory: {error}") from error
+
+    def release(self) -> None:
+        """Give memory back after a large call, once neither side uses its arrays."""
+        for arena in (self.mine, self.theirs):
+            arena.release()
 
     def close(self) -> None:
         """Close the connection and release the memory."""

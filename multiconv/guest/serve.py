@@ -55,14 +55,16 @@ def main() -> None:
     from multiconv.core.wire import Wire
     from multiconv.guest.service import BackendService, Service
 
+    for descriptor in (setup["connection"], setup["lifeline"], setup["requests"], setup["answers"]):
+        os.set_inheritable(descriptor, False)  # or the parent would not see the end while a child of this process lives
     wire = Wire(Connection(setup["connection"]), mine=setup["answers"], theirs=setup["requests"])
     try:
         module, _, attribute = setup["entry_point"].partition(":")
         made = getattr(importlib.import_module(module), attribute)(*setup["arguments"])
         service = made if isinstance(made, Service) else BackendService(made)
-        wire.send({"hello": service.hello()})
+        wire.send({"value": service.hello(), "number": 0})
     except Exception as error:
-        wire.send({"error": _described(error)})
+        wire.send({"error": _described(error), "number": 0})
         return
     while True:
         try:
@@ -71,9 +73,9 @@ def main() -> None:
             return
         try:
             value, results = service.answer(request, arrays)
-            wire.send({"value": value}, results)
+            wire.send({"value": value, "number": request["number"]}, results)
         except Exception as error:
-            wire.send({"error": _described(error)})
+            wire.send({"error": _described(error), "number": request["number"]})
 
 
 def _described(error: Exception) -> dict[str, str]:

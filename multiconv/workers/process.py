@@ -9,39 +9,40 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
-import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
-from multiprocessing.connection import Connection
+from itertools import count
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from multiconv.core import errors
-from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable
+from multiconv.core.errors import (
+    BackendCrashed,
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    ResourceError,
+    UsageError,
+)
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Host
-from multiconv.core.wire import Garbled, Wire, anonymous_file
+from multiconv.core.wire import Garbled
+from multiconv.workers.launch import Process
 
 PACKAGE = Path(__file__).parents[1]
 TIMEOUT = 300.0
 START_TIMEOUT = 120.0
-GRACE = 2.0
+LONGEST_TIMEOUT = 14 * 24 * 3600.0
+"""In milliseconds, a longer one may not fit into 31 bits."""
 # For workers that share cores: idle threads sleep, and leave the cores to others.
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 FILLED_MEMORY = {"MALLOC_PERTURB_": "85"}
 """glibc fills new and freed memory with nonzero bytes, so a result that depends on either is wrong in every run."""
-KEPT_STDERR = 1 << 20
-SHOWN_STDERR = 4000
 SHOWN_VALUES = 256
 
 
@@ -80,7 +81,8 @@ class Worker:
         arguments: Sequence[str] = (),
         search_path: Sequence[str] | None = None,
     ) -> None:
-        self.name, self.entry_point, self.places, self.python, self.timeout = name, entry_point, places, python, timeout
+        self.name, self.entry_point, self.places, self.python = name, entry_point, places, python
+        self.timeout = checked_timeout(timeout)
         self.environment, self.arguments = environment or {}, list(arguments)
         if search_path is None:
             search_path = [p for p in sys.path if p] if _same_python(python) else []
@@ -88,9 +90,9 @@ class Worker:
         self.hello: dict[str, Any] = {}
         self.starts = 0
         self.lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        self._process: Process | None = None
         _workers.add(self)
+        self.start()
 
     def call(self, method: str, *arrays: Host | None, **arguments: Any) -> Any:
         """Call a method of the service, and return its value.
@@ -128,19 +130,27 @@ class Worker:
         plain = {name: asdict(a) if isinstance(a, (Geometry, ConvSpec)) else a for name, a in arguments.items()}
         with self.lock:
             self.ready()
+            number = next(self._numbers)
+            request = {"method": method, "arguments": plain, "number": number}
             try:
-                self._wire.send({"method": method, "arguments": plain}, arrays, as_they_lie=True)
-                answer, results = self._receive(self.timeout)
-                if "value" not in answer and "error" not in answer:
-                    raise Garbled(f"it has neither a value nor an error: {answer}")
+                frame = self._running.wire.framed(request, arrays, as_they_lie=True)
+            except (OSError, MemoryError) as error:
+                raise ResourceError(f"the arrays for {self.name} can't be shared with its worker: {error}") from error
+            try:
+                self._running.wire.connection.send_bytes(frame)
+                answer, results = self._receive(self.timeout, number)
                 results = [None if r is None else np.array(r) for r in results]
-            except (Garbled, EOFError, OSError, TimeoutError) as error:
+            except ResourceError:
+                self.stop()
+                raise
+            except (Garbled, EOFError, OSError) as error:
                 self._give_up(error, self._described(method, plain, arrays))
             except BaseException:
                 self.interrupt()
-                self.stop()  # an answer may still arrive, and would be taken for the next one
+                self.stop()  # an answer may still arrive
                 raise
-            self._trim_stderr()
+            self._running.wire.release()
+            self._running.trim_stderr()
         if "error" in answer:
             self._raise(answer["error"], self._described(method, plain, arrays))
         return answer["value"], results
@@ -158,76 +168,42 @@ class Worker:
         ------
         BackendUnavailable
             If it can't be started, or can't load the backend.
+        ResourceError
+            If this process lacks descriptors, memory or a place for temporary files.
         """
-        ours, theirs = socket.socketpair()
-        lifeline, ours_lifeline = os.pipe()
-        requests, answers = anonymous_file(), anonymous_file()
-        self._stderr: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         setup = {
-            "connection": theirs.fileno(),
-            "lifeline": lifeline,
-            "requests": requests,
-            "answers": answers,
-            "entry_point": self.entry_point,
-            "places": self.places,
-            "arguments": self.arguments,
-            "path": self.search_path,
-        }
-        command = [
-            str(self.python),
-            "-I",
-            "-X",
-            "faulthandler",
-            str(PACKAGE / "guest" / "serve.py"),
-            json.dumps(setup),
-        ]
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=(theirs.fileno(), lifeline, requests, answers),
-                start_new_session=True,
-                env={**os.environ, **self.environment},
-            )
-        except OSError as error:
-            for fd in (ours.detach(), ours_lifeline, requests, answers):
-                os.close(fd)
-            raise BackendUnavailable(f"{self.name} can't run in {self.python}: {error.strerror or error}") from None
-        finally:
-            theirs.close()
-            os.close(lifeline)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", max(1, int(self.timeout)), 0))
-        connection: Connection[Any, Any] = Connection(ours.detach())
-        self._wire = Wire(connection, mine=requests, theirs=answers)
-        self._process = process
+            "entry_point": self.entry_point, "places": self.places,
+            "arguments": self.arguments, "path": self.search_path,
+        }  # fmt: skip
+        process = Process(self.name, self.python, setup, self.environment, self.timeout)
+        self._process, self._numbers = process, count(1)
+        self._finalizer = weakref.finalize(self, process.end)
         self.starts += 1
-        self._stop = weakref.finalize(self, _stop, process, self._wire, ours_lifeline)
         try:
-            answer, _ = self._receive(START_TIMEOUT)
-            if "error" in answer:
-                described = answer["error"]
-                raise BackendUnavailable(
-                    f"{self.name} can't be loaded in {self.python}: {described['type']}: {described['message']}"
-                )
-            self.hello = answer["hello"]
-        except (Garbled, EOFError, OSError, TimeoutError) as error:
+            answer, _ = self._receive(START_TIMEOUT, 0)
+        except (Garbled, EOFError, OSError) as error:
             how = self._how_it_ended(error)
             raise BackendUnavailable(
-                f"{self.name} can't be loaded in {self.python}: the process {how}{self._tail()}"
+                f"{self.name} can't be loaded in {self.python}: the process {how}{_tail(process)}"
             ) from None
         except BaseException:
             self.stop()
             raise
+        if "error" in answer:
+            self.stop()
+            described = answer["error"]
+            raise BackendUnavailable(
+                f"{self.name} can't be loaded in {self.python}: {described['type']}: {described['message']}"
+            )
+        self.hello = answer["value"]
 
     def stop(self) -> None:
         """End the process once it has answered. The next request starts a new one."""
         with self.lock:
-            if self._process is not None:
-                self._stop()
-                self._process = None
+            process, self._process = self._process, None
+            if process is not None:
+                self._finalizer.detach()
+                process.end()
 
     def interrupt(self) -> None:
         """Kill the process at once. A request that another thread waits for raises BackendCrashed."""
@@ -238,50 +214,48 @@ class Worker:
     def let_go(self) -> None:
         """Leave the process to the parent, in a fork of it. The next request starts the fork's own process."""
         self.lock = threading.RLock()  # a thread that does not exist in the fork may have held the old one
-        stop = self._stop.detach()
-        if stop is not None:
-            _hang_up(*stop[2][1:])
-        self._process = None
+        if self._process is not None:
+            self._finalizer.detach()
+            self._process = None
 
-    def _receive(self, timeout: float) -> tuple[dict[str, Any], list[Host | None]]:
-        if not self._wire.connection.poll(timeout):
-            raise TimeoutError
-        return self._wire.receive()
+    @property
+    def _running(self) -> Process:
+        assert self._process is not None
+        return self._process
+
+    def _receive(self, timeout: float, number: int) -> tuple[dict[str, Any], list[Host | None]]:
+        """Receive the answer to the request of this number; 0 is the greeting after the start."""
+        answer, arrays = self._running.receive(timeout)
+        if answer.get("number") != number or not ("value" in answer or "error" in answer):
+            raise Garbled(f"it does not answer request {number}: {answer}")
+        return answer, arrays
 
     def _give_up(self, error: Exception, problem: dict[str, Any]) -> NoReturn:
+        process = self._running
         late = isinstance(error, (TimeoutError, BlockingIOError))
         how = f"took longer than its {self.timeout:g} s and was killed" if late else self._how_it_ended(error)
         self.interrupt()
         self.stop()
         kind = BackendTimeout if late else BackendCrashed
         raise kind(
-            f"{self.name} in {self.python} {how}, on {json.dumps(problem)}{self._tail()}",
+            f"{self.name} in {self.python} {how}, on {json.dumps(problem)}{_tail(process)}",
             backend=self.name,
             problem=problem,
-            stderr=self._written(),
+            stderr=process.written(),
         ) from None
 
     def _how_it_ended(self, error: Exception) -> str:
-        """Describe how the process ended, after it is gone."""
-        process = self._process
-        assert process is not None
-        if isinstance(error, Garbled):
-            self.interrupt()
-            self.stop()
-            return f"sent what is no answer ({error})"
-        if isinstance(error, TimeoutError):
-            self.interrupt()
-            self.stop()
-            return "did not start in time"
+        """End the process and describe how it ended."""
+        process = self._running
         try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
+            if isinstance(error, Garbled):
+                return f"sent what is no answer ({error})"
+            if isinstance(error, TimeoutError):
+                return "did not start in time"
+            return process.how_it_ended()
+        finally:
+            self.interrupt()
             self.stop()
-            return "closed its connection"
-        self.stop()
-        if process.returncode < 0:
-            return f"was killed by {signal.Signals(-process.returncode).name}"
-        return f"ended with exit status {process.returncode}"
 
     def _raise(self, described: dict[str, str], problem: dict[str, Any]) -> NoReturn:
         known = getattr(errors, described["type"], None)
@@ -309,21 +283,6 @@ class Worker:
         version = self.hello.get("version")
         return {"backend": self.name, "version": version, "method": method, **arguments, "arrays": described}
 
-    def _written(self) -> str:
-        self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, self._stderr.tell() - SHOWN_STDERR))
-        return self._stderr.read().decode(errors="replace").strip()
-
-    def _tail(self) -> str:
-        written = self._written()
-        return f"; it wrote:\n{written}" if written else ""
-
-    def _trim_stderr(self) -> None:
-        fd = self._stderr.fileno()
-        if os.fstat(fd).st_size > KEPT_STDERR:
-            os.truncate(fd, 0)
-            os.lseek(fd, 0, os.SEEK_SET)  # the worker shares this position, and writes on from here
-
 
 def source_places(entry_point: str) -> dict[str, str]:
     """Return the location of the source that a worker for this entry point needs, by package."""
@@ -337,19 +296,28 @@ def source_places(entry_point: str) -> dict[str, str]:
     return places
 
 
-def _stop(process: subprocess.Popen[bytes], wire: Wire, lifeline: int) -> None:
-    """Let an idle worker exit, so that its framework removes its temporary files, and kill any other."""
-    wire.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE)
-    os.close(lifeline)
-    process.kill()
-    process.wait()
+def _tail(process: Process) -> str:
+    written = process.written()
+    return f"; it wrote:\n{written}" if written else ""
 
 
-def _hang_up(wire: Wire, lifeline: int) -> None:
-    wire.close()
-    os.close(lifeline)
+def checked_timeout(seconds: Any) -> float:
+    """Return a time limit that the system's functions take.
+
+    Raises
+    ------
+    UsageError
+        If it is not a number above 0.
+
+    Examples
+    --------
+    >>> checked_timeout(60), checked_timeout(float("inf")) == LONGEST_TIMEOUT
+    (60.0, True)
+    """
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not seconds > 0:
+        raise UsageError(f"timeout must be a number of seconds above 0, not {seconds!r}")
+    return float(min(seconds, LONGEST_TIMEOUT))
 
 
 def _after_fork() -> None:

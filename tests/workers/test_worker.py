@@ -20,7 +20,8 @@ from conftest import TESTS
 
 import multiconv as mc
 from multiconv import registry
-from multiconv.workers.process import KEPT_STDERR, Worker, source_places
+from multiconv.workers.launch import KEPT_STDERR_BYTES
+from multiconv.workers.process import Worker, source_places
 from multiconv.workers.remote import RemoteBackend
 
 sys.path.append(str(TESTS / "sixth"))
@@ -205,7 +206,7 @@ def test_noise_on_stdout_and_stderr_is_harmless(trouble):
     before = pid(trouble)
     for _ in range(3):
         assert np.array_equal(ask(trouble, Trouble.PRINT), RIGHT)
-    assert os.fstat(trouble.worker._stderr.fileno()).st_size <= KEPT_STDERR
+    assert os.fstat(trouble.worker._running._stderr.fileno()).st_size <= KEPT_STDERR_BYTES
     assert pid(trouble) == before
     with pytest.raises(mc.BackendCrashed) as caught:
         ask(trouble, Trouble.SEGFAULT)
