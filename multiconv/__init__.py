@@ -30,6 +30,7 @@ from multiconv.core.errors import (
     BackendUnavailable,
     ConvError,
     MulticonvError,
+    ResourceError,
     UnsupportedError,
     UsageError,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Host",
     "MulticonvError",
     "Operation",
+    "ResourceError",
     "UnsupportedError",
     "UsageError",
     "backend",

@@ -377,11 +377,13 @@ def _elsewhere(name: str, python: Path) -> Place:
         asked = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
         )
-        versions = json.loads(asked.stdout)
-    except OSError as error:
-        raise BackendUnavailable(f"{name} can't run in {python}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        words = (isinstance(error, OSError) and error.strerror) or error
+        raise BackendUnavailable(f"{name} can't run in {python}: {words}") from None
     except subprocess.TimeoutExpired:
         raise BackendUnavailable(f"{name} can't run in {python}: it did not answer within 60 s") from None
+    try:
+        versions = json.loads(asked.stdout)
     except ValueError:
         end = (asked.stderr or asked.stdout).strip()[-500:]
         raise BackendUnavailable(

@@ -7,6 +7,7 @@ missing.
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from multiconv.workers import compile_cache
 os.environ.update(
     compile_cache.environment("jax")
 )  # before anything imports JAX, whose compiler is a third of the time
+
+# A shell ignores Ctrl-C in what it runs in the background, and a process passes that on to those that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

@@ -160,6 +160,8 @@ class Process:
         finally:
             self._kill_and_reap()
             self.hang_up()
+            self._last_words = self.written()
+            self._stderr.close()
 
     def hang_up(self) -> None:
         """Close the descriptors. A fork of this process does so too, so that it does not keep the worker alive."""
@@ -182,6 +184,8 @@ class Process:
 
     def written(self) -> str:
         """Return the end of its standard output and error."""
+        if self._stderr.closed:
+            return self._last_words
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - SHOWN_STDERR_BYTES))
         return self._stderr.read().decode(errors="replace").strip()

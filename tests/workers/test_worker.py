@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from conftest import TESTS
 
 import multiconv as mc
 from multiconv import registry
+from multiconv.core import wire
 from multiconv.workers.launch import KEPT_STDERR_BYTES
 from multiconv.workers.process import Worker, source_places
 from multiconv.workers.remote import RemoteBackend
@@ -134,6 +136,8 @@ DEATHS = {
     Trouble.EXIT: "ended with exit status 7",
     Trouble.SEND_GARBAGE: "sent what is no answer",
     Trouble.SEND_NO_ANSWER: "sent what is no answer",
+    Trouble.SEND_AN_ANSWER_MORE: "sent what is no answer .it does not answer request",
+    Trouble.SIGNAL_35: "was killed by signal 35",
 }
 
 
@@ -525,6 +529,195 @@ def test_failing_to_start_leaks_no_file_descriptor(python):
             start(python)
     gc.collect()
     assert open_files() == before
+
+
+# ---- Children, memory, interrupts, and what this process itself lacks
+
+
+def child_of(written):
+    return int(re.findall(r"child (\d+)", written)[-1])
+
+
+def test_children_of_a_worker_end_with_it():
+    backend = start()
+    assert np.array_equal(ask(backend, Trouble.HAVE_A_CHILD), RIGHT)
+    child = child_of(backend.worker._running.written())
+    assert not gone_at_once(child)
+    backend.close()
+    assert gone([child])
+
+
+def gone_at_once(pid):
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_crash_shows_at_once_though_a_child_has_the_connection(trouble):
+    with within(SOON), pytest.raises(mc.BackendCrashed, match="was killed by SIGKILL") as caught:
+        ask(trouble, Trouble.DIE_BEFORE_A_CHILD)
+    assert gone([child_of(caught.value.stderr)])
+    assert works(trouble)
+
+
+def test_a_worker_can_not_shrink_the_shared_memory(trouble):
+    large = np.ones((1, 1, 400, 400), "float32")
+    trouble.cross_correlate(large, large[:, :, :1, :1])
+    with pytest.raises(mc.BackendError, match="PermissionError") as caught:
+        ask(trouble, Trouble.SHRINK_THE_SHARED_MEMORY)
+    assert type(caught.value) is mc.BackendError
+    np.testing.assert_array_equal(trouble.cross_correlate(large, large[:, :, :1, :1]), large)
+
+
+def test_memory_is_given_back_after_a_large_call(monkeypatch, numpy):
+    kept = 1 << 20
+    monkeypatch.setattr(wire, "KEPT_BYTES", kept)
+    large, delta = np.random.default_rng(0).random((1, 1, 1500, 1500)), np.ones((1, 1, 1, 1))
+    for _ in range(2):
+        np.testing.assert_array_equal(numpy.cross_correlate(large, delta), large)
+        for arena in (numpy.worker._running.wire.mine, numpy.worker._running.wire.theirs):
+            allocated = os.fstat(arena.fd).st_blocks * 512
+            assert allocated <= kept < large.nbytes
+
+
+def test_an_interrupt_while_closing_leaves_no_worker():
+    backend = start()
+    before = pid(backend)
+    os.kill(before, signal.SIGSTOP)  # so that it does not end when it is asked to
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            backend.close()
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    assert gone([before])
+    assert works(backend)
+    backend.close()
+
+
+SLOW_TO_START = """
+from multiconv_loops import LoopsBackend
+import os, sys, time
+
+class Slow(LoopsBackend):
+    def __init__(self):
+        super().__init__()
+        print(os.getpid(), file=open(os.environ["NOTED"], "w"), flush=True)
+        time.sleep(1.5)
+"""
+FORKS_AT_THE_START = """
+import os, sys, threading, time
+from pathlib import Path
+from multiconv.workers.process import Worker, source_places
+
+places = source_places("multiconv_loops:LoopsBackend") | {"slow": sys.argv[1]}
+threading.Thread(target=lambda: Worker("slow", "slow:Slow", places, Path(sys.executable), 60.0), daemon=True).start()
+noted = Path(os.environ["NOTED"])
+while not (noted.exists() and noted.read_text().strip()):
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+print(noted.read_text().strip(), child, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_fork_while_a_worker_starts_does_not_keep_it_alive(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_TO_START)
+    environment = {**os.environ, "NOTED": str(tmp_path / "pid"), "PYTHONPATH": str(TESTS / "sixth")}
+    command = [sys.executable, "-W", "ignore", "-c", FORKS_AT_THE_START, str(tmp_path / "slow.py")]
+    output = tmp_path / "output"
+    with output.open("w") as stdout:
+        subprocess.run(command, stdout=stdout, stdin=subprocess.DEVNULL, env=environment, timeout=60)
+    worker, child = map(int, output.read_text().split())
+    try:
+        assert gone([worker])
+        assert not gone_at_once(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 2**31, 1e-9 + 100])
+def test_any_timeout_above_0_is_one(timeout):
+    before = open_files()
+    backend = start(timeout=timeout)
+    assert works(backend)
+    backend.close()
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), True, "60", None])
+def test_what_is_no_timeout(timeout):
+    before = open_files()
+    with pytest.raises(mc.UsageError, match="timeout must be a number of seconds above 0, not"):
+        start(timeout=timeout)
+    assert open_files() == before
+    if timeout is not None:
+        with pytest.raises(mc.UsageError, match="timeout must be a number of seconds above 0, not"):
+            mc.backend("numpy", worker=True, timeout=timeout)
+
+
+LIMITED = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+import multiconv as mc
+from multiconv import registry
+from multiconv.workers.process import Worker, source_places
+
+target = "multiconv.backends.numpy:NumpyBackend"
+places = source_places(target)
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+backend = registry.new_worker("numpy")
+large, delta = np.ones((1, 1, 1500, 1500)), np.ones((1, 1, 1, 1))
+backend.cross_correlate(large[..., :500, :500], delta)
+pid, files = backend.worker.hello["pid"], open_files()
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, unlimited))
+try:
+    backend.cross_correlate(large, delta)
+except mc.MulticonvError as error:
+    print(type(error).__name__, error)
+print((backend.cross_correlate(large[..., :3], delta) == 1).all(), backend.worker.hello["pid"] == pid)
+resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
+print((backend.cross_correlate(large, delta) == 1).all(), open_files() == files)
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+for more in range(12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files + more, hard))
+    try:
+        Worker("numpy", target, places, Path(sys.executable), 60.0).stop()
+    except mc.MulticonvError as error:
+        print(type(error).__name__, error)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert open_files() == files, (more, files, open_files())
+Worker("numpy", target, places, Path(sys.executable), 60.0).stop()
+print("ends well")
+"""
+
+
+def test_what_this_process_lacks_is_not_the_backends_fault():
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", LIMITED], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    first, same, again, *starts, end = ran.stdout.splitlines()
+    assert first == ("ResourceError the arrays for numpy can't be shared with its worker: [Errno 27] File too large")
+    assert (same, again, end) == ("True True", "True True", "ends well")
+    assert set(starts) == {"ResourceError a worker for numpy can't be started: Too many open files"}
+
+
+def test_a_python_with_a_null_character_in_its_name():
+    with pytest.raises(mc.BackendUnavailable, match="can't run in"):
+        start("/usr/bin/py\0thon")
+    with pytest.raises(mc.BackendUnavailable, match="can't run in"):
+        mc.backend("numpy@/usr/bin/py\0thon")
 
 
 # ---- Pythons that won't do

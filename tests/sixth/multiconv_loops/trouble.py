@@ -69,6 +69,29 @@ def _send_no_answer() -> None:
     _send(struct.pack("!i", 4 + len(text)) + struct.pack("<I", len(text)) + text)
 
 
+def _send_an_answer_more() -> None:
+    text = b'{"arrays": [], "arena": 0, "value": null, "number": 0}'
+    _send(struct.pack("!i", 4 + len(text)) + struct.pack("<I", len(text)) + text)
+
+
+def _have_a_child() -> None:
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+    print(f"child {child}", file=sys.stderr, flush=True)
+
+
+def _die_before_a_child() -> None:
+    _have_a_child()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _shrink_the_shared_memory() -> None:
+    setup = json.loads(sys.argv[1])
+    for arena in ("requests", "answers"):
+        os.ftruncate(setup[arena], 0)
+
+
 def _print() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.write("noise\n" * 200_000)
@@ -93,6 +116,11 @@ class Trouble(IntEnum):
     SEND_NO_ANSWER = 13
     NAP = 14
     COUNT_LAYERS = 15
+    HAVE_A_CHILD = 16
+    DIE_BEFORE_A_CHILD = 17
+    SHRINK_THE_SHARED_MEMORY = 18
+    SEND_AN_ANSWER_MORE = 19
+    SIGNAL_35 = 20
 
 
 TROUBLES: dict[float, Callable[[], Any]] = {
@@ -110,4 +138,9 @@ TROUBLES: dict[float, Callable[[], Any]] = {
     Trouble.SEND_HALF: _send_half,
     Trouble.SEND_NO_ANSWER: _send_no_answer,
     Trouble.NAP: lambda: time.sleep(0.5),
+    Trouble.HAVE_A_CHILD: _have_a_child,
+    Trouble.DIE_BEFORE_A_CHILD: _die_before_a_child,
+    Trouble.SHRINK_THE_SHARED_MEMORY: _shrink_the_shared_memory,
+    Trouble.SEND_AN_ANSWER_MORE: _send_an_answer_more,
+    Trouble.SIGNAL_35: lambda: os.kill(os.getpid(), 35),
 }
