@@ -551,6 +551,14 @@ def gone_at_once(pid):
     return not Path(f"/proc/{pid}").exists()
 
 
+def test_programs_that_a_worker_runs_have_none_of_its_descriptors(trouble):
+    assert np.array_equal(ask(trouble, Trouble.LIST_DESCRIPTORS), RIGHT)
+    listed = trouble.worker._running.written()
+    assert "/dev/null" in listed
+    assert "socket:" not in listed
+    assert "memfd:multiconv" not in listed
+
+
 def test_a_crash_shows_at_once_though_a_child_has_the_connection(trouble):
     with within(SOON), pytest.raises(mc.BackendCrashed, match="was killed by SIGKILL") as caught:
         ask(trouble, Trouble.DIE_BEFORE_A_CHILD)

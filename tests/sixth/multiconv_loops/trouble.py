@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import struct
+import subprocess
 import sys
 import time
 import weakref
@@ -81,6 +82,11 @@ def _have_a_child() -> None:
     print(f"child {child}", file=sys.stderr, flush=True)
 
 
+def _list_descriptors() -> None:
+    listed = subprocess.run(["ls", "-l", "/proc/self/fd"], close_fds=False, capture_output=True, text=True, check=True)
+    print(listed.stdout, file=sys.stderr, flush=True)
+
+
 def _die_before_a_child() -> None:
     _have_a_child()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -121,6 +127,7 @@ class Trouble(IntEnum):
     SHRINK_THE_SHARED_MEMORY = 18
     SEND_AN_ANSWER_MORE = 19
     SIGNAL_35 = 20
+    LIST_DESCRIPTORS = 21
 
 
 TROUBLES: dict[float, Callable[[], Any]] = {
@@ -142,5 +149,6 @@ TROUBLES: dict[float, Callable[[], Any]] = {
     Trouble.DIE_BEFORE_A_CHILD: _die_before_a_child,
     Trouble.SHRINK_THE_SHARED_MEMORY: _shrink_the_shared_memory,
     Trouble.SEND_AN_ANSWER_MORE: _send_an_answer_more,
+    Trouble.LIST_DESCRIPTORS: _list_descriptors,
     Trouble.SIGNAL_35: lambda: os.kill(os.getpid(), 35),
 }
