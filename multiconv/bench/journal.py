@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import zlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from multiconv.bench.results import Measurement
 from multiconv.core.errors import UsageError
@@ -13,6 +15,8 @@ from multiconv.core.errors import UsageError
 
 class Journal:
     """A log in lines of JSON: the requested settings, then worker descriptions and measurements as they come.
+
+    The file is locked until `close`. A file that is refused is left as it is.
 
     Parameters
     ----------
@@ -24,7 +28,7 @@ class Journal:
     Raises
     ------
     UsageError
-        If the file is not a journal, or is that of another benchmark.
+        If the file is not a journal, is that of another benchmark, or is in use by another process.
 
     Attributes
     ----------
@@ -42,17 +46,29 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
-        self.path = path
         self.measurements: dict[tuple[str, int], Measurement] = {}
         self.workers: dict[tuple[str, int, int], dict[str, Any]] = {}
-        if path is None or not path.exists() or not path.stat().st_size:
-            self._write({"settings": settings})
+        self._file: BinaryIO | None = None
+        if path is None:
             return
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if not lines[-1].endswith("\n"):  # the process ended while writing it
-            path.write_text("".join(lines[:-1]), encoding="utf-8")
-            lines.pop()
-        self._read(lines, settings)
+        self._file = _locked(path)
+        try:
+            text = self._file.read()
+            if not text:
+                self._write({"settings": settings})
+                return
+            lines, _, unfinished = text.rpartition(b"\n")
+            self._read(path, lines, settings)
+            if unfinished:  # the process ended while writing it
+                self._file.truncate(len(lines) + 1)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file, which unlocks it."""
+        if self._file is not None:
+            self._file.close()
 
     def has(self, title: str, process: int) -> bool:
         """Return whether an entry was measured in this process."""
@@ -68,25 +84,51 @@ class Journal:
         self.workers[worker["variant"], worker["threads"], worker["process"]] = worker
         self._write({"worker": worker})
 
-    def _read(self, lines: list[str], settings: dict[str, Any]) -> None:
+    def _read(self, path: Path, lines: bytes, settings: dict[str, Any]) -> None:
         try:
-            first, *rest = [json.loads(line) for line in lines]
-            before = first["settings"]
-            for line in rest:
-                if "worker" in line:
-                    worker = line["worker"]
+            first, *rest = [_entry(line) for line in lines.split(b"\n")]
+            before = dict(first["settings"])
+            for entry in rest:
+                if "worker" in entry:
+                    worker = entry["worker"]
                     self.workers[worker["variant"], worker["threads"], worker["process"]] = worker
                 else:
-                    measurement = Measurement(**line["measurement"])
+                    measurement = Measurement(**entry["measurement"])
                     self.measurements[measurement.title, measurement.process] = measurement
-        except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{self.path} is no journal of a benchmark") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise UsageError(f"{path} is no journal of a benchmark, or is damaged: name another file") from None
         now = json.loads(json.dumps(settings))
         differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
         if differing:
-            raise UsageError(f"{self.path} is the journal of another benchmark: it differs in {', '.join(differing)}")
+            raise UsageError(f"{path} is the journal of another benchmark: it differs in {', '.join(differing)}")
 
-    def _write(self, line: dict[str, Any]) -> None:
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps({**entry, "checksum": _checksum(entry)}).encode() + b"\n")
+            self._file.flush()
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Open a file to read and to append, and lock it."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} can't keep a journal: it is not a regular file")
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UsageError(f"{path} is in use by another benchmark: wait for its end, or name another file") from None
+    file.seek(0)
+    return file
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """Parse a line, and check that it is as it was written."""
+    entry: dict[str, Any] = json.loads(line)
+    if entry.pop("checksum") != _checksum(entry):
+        raise ValueError("the checksum differs")
+    return entry
+
+
+def _checksum(entry: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(entry).encode())

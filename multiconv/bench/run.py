@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -96,8 +96,8 @@ def bench(
     ------
     BackendUnavailable
         If a variant is not available and `optional` is not set, or if no variant is available.
-    ConvError
-        If the journal is that of another benchmark.
+    UsageError
+        If the file is not a journal, is that of another benchmark, or is in use by another process.
 
     Examples
     --------
@@ -133,13 +133,14 @@ def bench(
         for layer in layers
         for n in (batches or [layer.batch])
     ]
-    run = _Run(variants, settings, Journal(journal, settings), (processes + 1) * len(groups), progress)
-    for of_threads in (list(g) for _, g in groupby(groups, key=lambda group: group[0].threads)):
-        for process in range(processes):
-            run.process(process, of_threads)
+    with closing(Journal(journal, settings)) as log:
+        run = _Run(variants, settings, log, (processes + 1) * len(groups), progress)
+        for of_threads in (list(g) for _, g in groupby(groups, key=lambda group: group[0].threads)):
+            for process in range(processes):
+                run.process(process, of_threads)
     rows = run.rows([entry for group in groups for entry in run.entries(group)])
     twins = [(a, b) for a, b in (run.rows(run.twins(group)) for group in groups) if a.samples and b.samples]
-    return Report(rows, twins, list(run.journal.workers.values()), missing, settings, time.monotonic() - began)
+    return Report(rows, twins, list(log.workers.values()), missing, settings, time.monotonic() - began)
 
 
 def _to_be_had(variants: Sequence[Variant], *, optional: bool) -> tuple[list[Variant], list[dict[str, Any]]]:

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -390,27 +392,103 @@ def measurements(journal):
     return by_key
 
 
+SETTINGS = {"seed": 0, "rounds": 5}
+
+
 def test_a_line_that_was_not_finished_is_dropped(tmp_path):
     path = tmp_path / "journal"
-    settings = {"seed": 0}
-    Journal(path, settings).add(Measurement("one", 0, seconds=[1.0]))
-    with path.open("a") as file:
-        file.write('{"measurement": {"title": "two", "pro')
-    journal = Journal(path, settings)
-    assert journal.has("one", 0)
-    assert len(journal.measurements) == 1
-    journal.add(Measurement("two", 0))
-    assert set(Journal(path, settings).measurements) == {("one", 0), ("two", 0)}
+    with closing(Journal(path, SETTINGS)) as journal:
+        journal.add(Measurement("one", 0, seconds=[1.0]))
+    with path.open("ab") as file:
+        file.write(b'{"measurement": {"title": "two", "pro\xff')
+    with closing(Journal(path, SETTINGS)) as journal:
+        assert list(journal.measurements) == [("one", 0)]
+        journal.add(Measurement("two", 0))
+    with closing(Journal(path, SETTINGS)) as journal:
+        assert set(journal.measurements) == {("one", 0), ("two", 0)}
 
 
-def test_another_benchmarks_journal_is_refused(tmp_path):
+def journal_of_one_measurement(path):
+    with closing(Journal(path, SETTINGS)) as journal:
+        journal.add(Measurement("one", 0, seconds=[1.0]))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"something else\n",
+        b"{}",  # a file of results of one line
+        b"{}\n",
+        b"\n",
+        b"5\n",
+        b"null\n",
+        b'"settings"\n',
+        b'["settings"]\n',
+        b'{"settings": {"seed": 0, "rounds": 5}}\n',
+        b'{"settings": {"se',
+        b"\xff\xfe\n",
+        b"[" * 100_000 + b"\n",
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_what_is_no_journal_is_refused_and_left_as_it_is(text, tmp_path):
     path = tmp_path / "journal"
-    Journal(path, {"seed": 0, "rounds": 5})
+    path.write_bytes(text)
+    with pytest.raises(UsageError, match="is no journal of a benchmark, or is damaged"):
+        Journal(path, SETTINGS)
+    assert path.read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        (b"[1.0]", b"[2.0]"),
+        (b"[1.0]", b'"abc"'),
+        (b'"process": 0', b'"process": null'),
+        (b'"one"', b'"o\xffe"'),
+        (b'"measurement"', b'"worker"'),
+        (b'{"measurement"', b'{"measure\n"'),
+        (b'"checksum": ', b'"checksum": 1'),
+    ],
+)
+def test_a_damaged_journal_is_refused_and_left_as_it_is(written, damaged, tmp_path):
+    path = tmp_path / "journal"
+    text = journal_of_one_measurement(path).replace(written, damaged)
+    path.write_bytes(text)
+    with pytest.raises(UsageError, match="is no journal of a benchmark, or is damaged"):
+        Journal(path, SETTINGS)
+    assert path.read_bytes() == text
+
+
+def test_another_benchmarks_journal_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "journal"
+    text = journal_of_one_measurement(path) + b'{"measurement": '
+    path.write_bytes(text)
     with pytest.raises(UsageError, match="it differs in seed"):
-        Journal(path, {"seed": 1, "rounds": 5})
-    path.write_text("something else\n")
-    with pytest.raises(UsageError, match="is no journal"):
-        Journal(path, {"seed": 1})
+        Journal(path, {**SETTINGS, "seed": 1})
+    assert path.read_bytes() == text
+
+
+def test_a_journal_in_use_is_refused_until_it_is_closed(tmp_path):
+    path = tmp_path / "journal"
+    with closing(Journal(path, SETTINGS)), pytest.raises(UsageError, match="is in use by another benchmark"):
+        Journal(path, SETTINGS)
+    Journal(path, SETTINGS).close()
+
+
+def test_a_refused_journal_is_not_held(tmp_path):
+    path = tmp_path / "journal"
+    journal_of_one_measurement(path)
+    with pytest.raises(UsageError) as held:  # the traceback keeps the refused journal alive
+        Journal(path, {})
+    Journal(path, SETTINGS).close()
+    del held
+
+
+def test_a_device_keeps_no_journal():
+    with pytest.raises(UsageError, match="/dev/null can't keep a journal: it is not a regular file"):
+        Journal(Path("/dev/null"), SETTINGS)
 
 
 # ---- What comes out
@@ -566,6 +644,15 @@ def test_the_command_lists_its_sets():
 )
 def test_bad_usage(arguments):
     assert CliRunner().invoke(main, ["bench", *arguments]).exit_code == 2
+
+
+def test_a_file_of_results_given_as_the_journal_ends_in_one_sentence_and_is_kept(tmp_path):
+    results = tmp_path / "results.json"
+    results.write_text('{"benchmarks": []}')
+    ran = CliRunner().invoke(main, ["bench", "numpy", "--layer", "x=1,1,5,5 w=1,1,3,3", "--resume", str(results)])
+    assert ran.exit_code == 2
+    assert f"Error: {results} is no journal of a benchmark, or is damaged: name another file" in ran.stderr
+    assert results.read_text() == '{"benchmarks": []}'
 
 
 def test_a_failure_ends_the_command_with_1(flaky):
