@@ -8,7 +8,6 @@ from io import StringIO
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -177,7 +176,7 @@ def _rows_table(report: Report) -> Table:
         e, c = row.entry, row.entry.case
         if before is not None and before != c:
             table.add_row()
-        first = ["", ""] if before == c else [escape(f"{c.layer.network} {c.layer.name}".strip()), c.direction]
+        first = ["", ""] if before == c else [f"{c.layer.network} {c.layer.name}".strip(), c.direction]
         before = c
         table.add_row(*first, *[of(row) for _, of in shown], f"{e.variant.label} {e.mode}", *_figures(report, row))
     return table

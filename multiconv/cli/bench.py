@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, complete_backend, json_option, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, complete_backend, json_option, write, write_json
 
 
 def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -134,6 +134,7 @@ def bench(
     from multiconv.bench.run import bench as run
     from multiconv.bench.workers import parse_variant
     from multiconv.cli import report
+    from multiconv.cli.console import Console
 
     if list_sets:
         for name in layers.layer_sets():
@@ -147,7 +148,7 @@ def bench(
     wanted += [layers.parse_layer(text) for text in descriptors]
     if options["reference"] not in (None, *(v.label for v in variants)):
         raise click.UsageError(f"--relative-to: {options['reference']!r} is none of the backends that are timed")
-    with report.progress_bars(open_console(err=True)) as progress:
+    with report.progress_bars(Console(err=True)) as progress:
         timed = run(
             variants,
             wanted,
@@ -157,9 +158,9 @@ def bench(
             progress=progress,
             **options,
         )
-    bench_report.print_bench(timed, open_console(err=json_file == "-"))
     if timed.measured:
         write_json(json_file, bench_report.as_pyperf_json(timed))
     if html_file is not None:
-        Path(html_file).write_text(bench_html.as_html(timed), encoding="utf-8")
+        write(html_file, bench_html.as_html(timed))
+    bench_report.print_bench(timed, Console(err=json_file == "-"))
     ctx.exit(1 if timed.failed else 0)

@@ -10,7 +10,6 @@ from multiconv.cli.options import (
     check_writable,
     complete_backend,
     json_option,
-    open_console,
     write_json,
 )
 from multiconv.oracle.fast_bounds import ALGORITHMS
@@ -88,6 +87,7 @@ def check(
     from multiconv.check.results import Interrupted
     from multiconv.check.run import check as run
     from multiconv.cli import report
+    from multiconv.cli.console import Console
 
     names = canonical(names)
     for candidate in candidates:
@@ -97,7 +97,7 @@ def check(
             )
     check_writable(json_file)
     try:
-        with report.progress_bars(open_console(err=True)) as progress:
+        with report.progress_bars(Console(err=True)) as progress:
             found = run(
                 names,
                 candidates=candidates,
@@ -111,6 +111,6 @@ def check(
             )
     except Interrupted as interrupted:
         found = interrupted.report
-    report.print_check(found, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json(found.asdict()))
+    report.print_check(found, Console(err=json_file == "-"))
     ctx.exit(INTERRUPTED if found.interrupted else 0 if found.agrees else 1)

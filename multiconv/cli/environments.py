@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import click
 
-from multiconv.cli.options import Group, check_writable, json_option, open_console, write_json
+from multiconv.cli.options import Group, check_writable, json_option, write_json
 
 
 @click.command(short_help="List the backends and where each runs.")
@@ -19,15 +19,16 @@ def backends(probe: bool, json_file: str | None) -> None:
     works.
     """
     from multiconv.cli import report
+    from multiconv.cli.console import Console
     from multiconv.registry import backends as listed
 
     check_writable(json_file)
-    console = open_console(err=True)
+    console = Console(err=True)
     waiting = probe and console.is_terminal
     with console.status("Asking each backend ...") if waiting else nullcontext():
         infos = listed(probe=probe)
-    report.print_backends(infos, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json({"schema": 1, "backends": [info.asdict() for info in infos]}))
+    report.print_backends(infos, Console(err=json_file == "-"))
 
 
 @click.group(cls=Group, short_help="Make, list and remove environments.")
@@ -39,9 +40,10 @@ def env() -> None:
 @click.argument("name", metavar="BACKEND[@VERSION]")
 def create_environment(name: str) -> None:
     """Make the environment of a backend, such as mxnet or torch@2.5.1."""
+    from multiconv.cli.console import Console
     from multiconv.workers import environments
 
-    console = open_console(err=True)
+    console = Console(err=True)
     status = console.status(f"Making the environment of {name} ...") if console.is_terminal else nullcontext()
     with status as shown:
         made = environments.create(
@@ -57,6 +59,7 @@ def list_environments(json_file: str | None) -> None:
     from rich.table import Table
 
     from multiconv.cli import report
+    from multiconv.cli.console import Console
     from multiconv.workers import environments
 
     check_writable(json_file)
@@ -73,7 +76,7 @@ def list_environments(json_file: str | None) -> None:
     table = Table("environment", "version", "python", "size", box=None, pad_edge=False, header_style="bold")
     for e in found:
         table.add_row(e.label, e.version, str(e.python), f"{e.size() / 1e6:.0f} MB")
-    open_console(err=json_file == "-").print(table)
+    Console(err=json_file == "-").print(table)
 
 
 @env.command("remove")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, json_option, open_console, write_json
+from multiconv.cli.options import canonical, check_writable, json_option, write_json
 from multiconv.core.targets import plain_name
 
 
@@ -35,10 +35,11 @@ _mnist_option = click.option(
 @lesson.command("list")
 def lesson_list() -> None:
     """List the lessons."""
+    from multiconv.cli.console import Console
     from multiconv.lessons.report import print_lessons
     from multiconv.lessons.run import lessons
 
-    print_lessons(lessons(), open_console())
+    print_lessons(lessons(), Console())
 
 
 @lesson.command("run", short_help="Run a lesson, and say whether the frameworks agree.")
@@ -53,6 +54,9 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
 
     Exit status: 0 all agree, 1 a disagreement or a failure, 2 bad usage, 3 a named backend is not available.
     """
+    from rich.text import Text
+
+    from multiconv.cli.console import Console
     from multiconv.lessons import run as lessons
     from multiconv.lessons.report import print_lesson
 
@@ -61,8 +65,9 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     for backend in names:
         _check_has_lessons(backend)
     backends = list(dict.fromkeys(names)) or lessons.available()
-    console, notes = open_console(), open_console(err=True)
-    with notes.status(f"running {name} in {', '.join(backends)}") if notes.is_terminal else nullcontext():
+    console, notes = Console(), Console(err=True)
+    doing = Text(f"running {name} in {', '.join(backends)}")
+    with notes.status(doing) if notes.is_terminal else nullcontext():
         tabs = lessons.run([of], backends, mnist=mnist)[name]
     compared = lessons.comparisons(of, tabs)
     print_lesson(of, tabs, list(names) or backends[:1], compared, console)
@@ -106,6 +111,7 @@ def describe_kernel(text: str, json_file: str | None) -> None:
     from rich.table import Table
 
     from multiconv.cli import report
+    from multiconv.cli.console import Console
     from multiconv.lessons import kernels
 
     check_writable(json_file)
@@ -113,10 +119,10 @@ def describe_kernel(text: str, json_file: str | None) -> None:
     table = Table(box=None, pad_edge=False, show_header=False, collapse_padding=True)
     for row in kernels.table(described):
         table.add_row(*row)
-    console = open_console(err=json_file == "-")
-    console.print(described.sentence, soft_wrap=True, markup=False)
-    console.print(table)
+    console = Console(err=json_file == "-")
     write_json(json_file, report.as_json({"schema": 1, **described.asdict()}))
+    console.print(described.sentence, soft_wrap=True)
+    console.print(table)
 
 
 def _lesson(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""Code that the commands share: options, consoles, and validation of arguments."""
+"""Code that the commands share: options, files to write, and validation of arguments."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -40,6 +41,11 @@ class Group(click.Group):
                 raise
             click.echo(f"multiconv: this needs {error.name}: pip install 'multiconv[{EXTRAS[error.name]}]'", err=True)
             ctx.exit(UNAVAILABLE)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends the command without a word
+                raise
+            click.echo(f"multiconv: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
+            ctx.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)
             ctx.exit(INTERRUPTED)
@@ -49,17 +55,6 @@ json_option = click.option(
     "--json", "json_file", metavar="FILE", help="Also write JSON to FILE; - writes it to standard output, alone."
 )
 markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Also write a page to FILE.")
-
-
-def open_console(*, err: bool = False) -> Any:
-    """Return a rich console.
-
-    If it is not a terminal, it is as wide as a line needs, so that a log has no folded paths.
-    """
-    from rich.console import Console
-
-    console = Console(stderr=err, highlight=False)
-    return console if console.is_terminal else Console(stderr=err, highlight=False, width=200)
 
 
 def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -93,7 +88,11 @@ def check_writable(file: str | None, option: str = "--json") -> None:
     if file is None or file == "-":
         return
     path = Path(file)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    try:
+        writable = not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError:  # such as a name that is too long
+        writable = False
+    if not writable:
         raise click.UsageError(f"{option}: {file!r} can't be written to")
 
 
@@ -102,4 +101,12 @@ def write_json(json_file: str | None, text: str) -> None:
     if json_file == "-":
         click.echo(text)
     elif json_file is not None:
-        Path(json_file).write_text(text + "\n")
+        write(json_file, text + "\n")
+
+
+def write(file: str | Path, content: str | bytes) -> None:
+    """Write a file. An OSError names the file, which Python's own does not if the disk is full."""
+    try:
+        Path(file).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.syntax import Syntax
@@ -28,11 +27,11 @@ COLOURS = {"agrees": "green", "disagrees": "bold red", "imprecise": "bold red", 
 def progress_bars(console: Console) -> Iterator[Progress]:
     """Show a progress bar for each backend, if `console` is a terminal."""
     columns = (
-        TextColumn("{task.description:12}"),
+        TextColumn("{task.description:12}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[doing]}"),
+        TextColumn("{task.fields[doing]}", markup=False),
     )
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
@@ -67,9 +66,9 @@ def print_check(report: Report, console: Console) -> None:
     for b in report.backends:
         ratio = "none has one" if b.worst_bound_ratio is None else f"{b.worst_bound_ratio:.3f}"
         table.add_row(
-            escape(b.name),
+            b.name,
             b.version,
-            escape(f"Python {b.python}, {_short(b.where)}"),
+            f"Python {b.python}, {_short(b.where)}",
             str(b.problems),
             f"{b.exact} of {b.integer_problems}",
             ratio,
@@ -108,13 +107,13 @@ def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> N
         table.add_column(column, overflow="fold")
     for info in infos:
         if info.where is None:
-            table.add_row(escape(info.name), "-", Text("not available, see below", "yellow"))
+            table.add_row(info.name, "-", Text("not available, see below", "yellow"))
             continue
         table.add_row(
-            escape(info.name),
+            info.name,
             info.version,
-            escape(info.where if info.where == "this process" else f"worker, {_short(info.python or '')}"),
-            *([", ".join(info.dtypes or ()), escape(", ".join(info.devices or ()))] if probed else []),
+            info.where if info.where == "this process" else f"worker, {_short(info.python or '')}",
+            *([", ".join(info.dtypes or ()), ", ".join(info.devices or ())] if probed else []),
         )
     console.print(table)
     for info in infos:

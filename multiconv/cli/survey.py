@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from multiconv.cli.options import (
     complete_backend,
     json_option,
     markdown_option,
-    open_console,
+    write,
     write_json,
 )
 from multiconv.core.targets import plain_name
@@ -47,6 +46,7 @@ def quirks(
     Exit status: 0 as the catalogue says, 1 a quirk has changed, 2 bad usage, 3 a named framework is not available.
     """
     from multiconv.cli import report
+    from multiconv.cli.console import Console
     from multiconv.survey import quirks as catalogue
 
     if framework is not None:
@@ -55,15 +55,15 @@ def quirks(
     chosen = catalogue.select(ids, framework and plain_name(framework))
     check_writable(markdown_file, "--markdown")
     if markdown_file is not None:
-        Path(markdown_file).write_text(catalogue.as_markdown(chosen))
+        write(markdown_file, catalogue.as_markdown(chosen))
     found: list[Any] = []
     missing: dict[str, str] = {}
     if run:
         places, missing = catalogue.locate(chosen, framework, optional=not ids)
-        with report.progress_bars(open_console(err=True)) as progress:
+        with report.progress_bars(Console(err=True)) as progress:
             found = catalogue.run([q for q in chosen if q.framework in places], places, progress)
-    report.print_quirks(chosen, found, missing, open_console(err=json_file == "-"), whole=bool(ids))
     write_json(json_file, report.as_json(catalogue.as_dict(chosen, found, missing)))
+    report.print_quirks(chosen, found, missing, Console(err=json_file == "-"), whole=bool(ids))
     ctx.exit(1 if any(f.changed for f in found) else 0)
 
 
@@ -90,18 +90,19 @@ def capabilities(
     Exit status: 0 tried, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
+    from multiconv.cli.console import Console
     from multiconv.survey import capability_pages as pages
     from multiconv.survey.capabilities import capabilities as try_each
 
     names = canonical(names)
     check_writable(json_file)
     check_writable(markdown_file, "--markdown")
-    with report.progress_bars(open_console(err=True)) as progress:
+    with report.progress_bars(Console(err=True)) as progress:
         found = try_each(names, dtypes=list(dict.fromkeys(dtypes)), progress=progress)
-    pages.print_capabilities(found, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json(found.asdict()))
     if markdown_file is not None:
-        Path(markdown_file).write_text(pages.markdown(found))
+        write(markdown_file, pages.markdown(found))
+    pages.print_capabilities(found, Console(err=json_file == "-"))
 
 
 @click.command(short_help="Measure how each backend computes.")
@@ -117,15 +118,16 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
     Exit status: 0 measured, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
+    from multiconv.cli.console import Console
     from multiconv.survey import property_pages as pages
     from multiconv.survey.properties import properties as measure
 
     names = canonical(names)
     check_writable(json_file)
     check_writable(markdown_file, "--markdown")
-    with report.progress_bars(open_console(err=True)) as progress:
+    with report.progress_bars(Console(err=True)) as progress:
         found = measure(names, progress=progress)
-    pages.print_properties(found, open_console(err=json_file == "-"))
     write_json(json_file, report.as_json(found.asdict()))
     if markdown_file is not None:
-        Path(markdown_file).write_text(pages.markdown(found))
+        write(markdown_file, pages.markdown(found))
+    pages.print_properties(found, Console(err=json_file == "-"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
-from rich.markup import escape
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
@@ -77,12 +76,13 @@ def _cell(backend: str, code: str, printed: str, width: int) -> Panel:
     left = Syntax(code.rstrip("\n"), "python", background_color="default", word_wrap=True)
     right = Text(printed.rstrip("\n"))
     if width < NARROW:
-        return Panel(Group(left, Text(""), right) if printed else left, title=escape(backend), title_align="left")
-    columns = Table.grid(expand=True, padding=(0, 2))
-    columns.add_column(ratio=3)
-    columns.add_column(ratio=2)
-    columns.add_row(left, right)
-    return Panel(columns, title=escape(backend), title_align="left")
+        shown: RenderableType = Group(left, Text(""), right) if printed else left
+    else:
+        shown = columns = Table.grid(expand=True, padding=(0, 2))
+        columns.add_column(ratio=3)
+        columns.add_column(ratio=2)
+        columns.add_row(left, right)
+    return Panel(shown, title=Text(backend), title_align="left")
 
 
 def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Comparison]) -> Table:
@@ -93,7 +93,7 @@ def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Compari
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     backends = [backend for backend, tab in tabs.items() if tab.error is None]
     for column in ("value", "must be", *backends):
-        table.add_column(escape(column), overflow="fold")
+        table.add_column(column, overflow="fold")
     found = {(c.name, c.backend): c for c in comparisons}
     for name, how in of.compare.items():
         row = [found[name, backend] for backend in backends]
