@@ -218,13 +218,14 @@ def locate(name: str) -> Place:
     True
     """
     from multiconv.workers import environments
+    from multiconv.workers.interpreters import full_path
 
     target = parse_target(name)
     plain, where, name = target.backend, target.place, target.name
     if plain not in _entry_points():
         raise unknown_backend(plain or target.function)
     if target.is_path:
-        return _elsewhere(plain, Path(where).expanduser().absolute())
+        return _elsewhere(plain, full_path(where))
     if not where:
         named = environments.override(plain)
         if named is not None:

@@ -88,15 +88,16 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     help="Notebook to write.",
 )
 @_mnist_option
-def lesson_export(name: str, backend: str, file: Path, mnist: Path | None) -> None:
-    """Write a lesson as a Jupyter notebook, with the digits that it reads beside it."""
+@click.option("--force", is_flag=True, help="Overwrite a file digits.npz beside it that has other digits.")
+def lesson_export(name: str, backend: str, file: Path, mnist: Path | None, force: bool) -> None:
+    """Write a lesson as a Jupyter notebook, with the digits that it reads beside it in digits.npz."""
     from multiconv.lessons.notebooks import export
 
     of = _lesson(name)
     (backend,) = canonical((backend,))
     _check_has_lessons(backend)
     check_writable(str(file), "--output")
-    for written in export(of, backend, file, mnist):
+    for written in export(of, backend, file, mnist, force=force):
         click.echo(f"wrote {written}", err=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from multiconv.cli.bench import bench
@@ -16,6 +18,8 @@ from multiconv.cli.survey import capabilities, properties, quirks
 @click.version_option(package_name="multiconv")
 def main() -> None:
     """One convolution interface over NumPy, PyTorch, JAX, TensorFlow and MXNet, with proof where they agree."""
+    # Hypothesis would leave a folder .hypothesis in the working directory. It does without where it can't write.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 
 
 for command in (check, bench, backends, env, quirks, capabilities, properties, lesson, describe_kernel):

@@ -44,7 +44,8 @@ class Group(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends the command without a word
                 raise
-            click.echo(f"multiconv: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
+            named = f"{error.filename}: " if error.filename else ""
+            click.echo(f"multiconv: {named}{error.strerror or error}", err=True)
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ COUNT = 256
 FILE = "digits.npz"  # the name that lessons read
 CLASSES = 10
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+LARGEST_FILE = 100_000_000  # bytes, decompressed
 GZIP = b"\x1f\x8b"
 
 
@@ -38,7 +40,13 @@ class Digits:
 
     def save(self, path: Path) -> None:
         """Write images and labels to a file for `numpy.load`."""
-        np.savez(path, images=self.images, labels=self.labels)
+        path.write_bytes(self.as_npz())
+
+    def as_npz(self) -> bytes:
+        """Return the contents of the file that `save` writes."""
+        file = io.BytesIO()
+        np.savez(file, images=self.images, labels=self.labels)
+        return file.getvalue()
 
 
 def load(mnist: Path | None = None, count: int = COUNT) -> Digits:
@@ -83,7 +91,8 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     Raises
     ------
     UsageError
-        If the file can't be read, is not in this format, or has the wrong number of elements.
+        If the file can't be read, is not in this format, has the wrong number of elements, or is larger than
+        `LARGEST_FILE`.
 
     Examples
     --------
@@ -94,11 +103,16 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     array([5, 7], dtype=uint8)
     """
     try:
-        data = path.read_bytes()
-        # Detect gzip by content, not by name: browsers decompress a file and keep its .gz.
-        data = gzip.decompress(data) if data.startswith(GZIP) else data
+        with path.open("rb") as file:
+            # Detect gzip by content, not by name: browsers decompress a file and keep its .gz.
+            compressed = file.peek(len(GZIP)).startswith(GZIP)
+            data = (gzip.GzipFile(fileobj=file) if compressed else file).read(LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} can't be read: {error}") from None
+    if len(data) > LARGEST_FILE:
+        raise UsageError(
+            f"{path} has more than {LARGEST_FILE} bytes of data, where MNIST's files have at most 47040016"
+        )
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_DTYPES:
         raise UsageError(f"{path} is not in the IDX format: it begins with {data[:4]!r}")
     dtype, axes = np.dtype(IDX_DTYPES[data[2]]), data[3]

@@ -8,6 +8,7 @@ from typing import Any
 
 import nbformat
 
+from multiconv.core.errors import UsageError
 from multiconv.core.targets import plain_name
 from multiconv.lessons import digits
 from multiconv.lessons.run import CellPlace, Lesson, Picture
@@ -73,8 +74,10 @@ def notebook(of: Lesson, backend: str) -> Any:
     return jupyter.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
-def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> list[Path]:
+def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None, *, force: bool = False) -> list[Path]:
     """Write a lesson as a notebook, and a file with the digits beside it if the lesson reads them.
+
+    A file that `file` names is overwritten.
 
     Parameters
     ----------
@@ -83,17 +86,33 @@ def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None) -> l
     file : Path
     mnist : Path, optional
         Folder with MNIST's files, as for `multiconv.lessons.digits.load`.
+    force : bool
+        Whether to overwrite a file of digits that has others.
 
     Returns
     -------
     list of Path
         The files that were written.
+
+    Raises
+    ------
+    UsageError
+        If the digits' file exists with other contents and `force` is not set, or if the notebook has its name.
     """
-    jupyter.write(notebook(of, backend), file)
-    if not of.reads_digits:
-        return [file]
-    digits.load(mnist).save(file.parent / digits.FILE)
-    return [file, file.parent / digits.FILE]
+    contents = {file: jupyter.writes(notebook(of, backend)).encode()}
+    if of.reads_digits:
+        beside = file.parent / digits.FILE
+        if beside == file:
+            raise UsageError(f"{file} is where the digits go that the notebook reads: give the notebook another name")
+        contents[beside] = digits.load(mnist).as_npz()
+        if beside.exists() and not force and beside.read_bytes() != contents[beside]:
+            raise UsageError(
+                f"{beside} exists, and is not the file of digits that the notebook would read: write the notebook to "
+                "another folder, or overwrite that file with --force"
+            )
+    for path, content in contents.items():
+        path.write_bytes(content)
+    return list(contents)
 
 
 def _drawing(picture: Picture, backend: str) -> str:

@@ -10,8 +10,10 @@ import os
 import platform
 import shutil
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
+from multiconv.core.errors import BackendUnavailable
 from multiconv.core.targets import plain_name
 from multiconv.workers import environments
 
@@ -36,7 +38,7 @@ def environment(name: str, version: str | None = None) -> dict[str, str]:
     Returns
     -------
     dict
-        Empty for a framework that compiles nothing.
+        Empty for a framework that compiles nothing, or if there is no home folder.
 
     Examples
     --------
@@ -46,14 +48,15 @@ def environment(name: str, version: str | None = None) -> dict[str, str]:
     {}
     """
     plain = plain_name(name)
-    if plain == "jax" and JAX not in os.environ:
-        return {
-            JAX: str(_folder("jax")),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-    if plain == "tensorflow" and version and TENSORFLOW not in os.environ:
-        return {TENSORFLOW: f"--tf_xla_persistent_cache_directory={_folder(f'tensorflow-{version}')}"}
+    with suppress(BackendUnavailable):  # there is no home folder to keep it in
+        if plain == "jax" and JAX not in os.environ:
+            return {
+                JAX: str(_folder("jax")),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            }
+        if plain == "tensorflow" and version and TENSORFLOW not in os.environ:
+            return {TENSORFLOW: f"--tf_xla_persistent_cache_directory={_folder(f'tensorflow-{version}')}"}
     return {}
 
 

@@ -30,7 +30,7 @@ import platformdirs
 
 from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
 from multiconv.core.targets import plain_name
-from multiconv.workers.interpreters import clean_environment, interpreters, none_found
+from multiconv.workers.interpreters import clean_environment, full_path, interpreters, none_found
 
 MARKER = "multiconv.json"
 TAIL = 15
@@ -158,13 +158,25 @@ def ignore(message: str) -> None:
 def home() -> Path:
     """Return the directory of what multiconv creates: ``$MULTICONV_HOME``, else the user's data directory.
 
+    Raises
+    ------
+    BackendUnavailable
+        If the user has no home folder, as in some containers, and no variable names one.
+
     Examples
     --------
     >>> home()  # doctest: +SKIP
     PosixPath('/home/ada/.local/share/multiconv')
     """
     named = os.environ.get("MULTICONV_HOME")
-    return Path(named).expanduser().absolute() if named else platformdirs.user_data_path("multiconv")
+    if named:
+        return full_path(named)
+    try:
+        return Path(platformdirs.user_data_dir("multiconv")).expanduser()
+    except RuntimeError:
+        raise BackendUnavailable(
+            "this user has no home folder for environments: set MULTICONV_HOME to a folder for them"
+        ) from None
 
 
 def find(name: str) -> Environment | None:
@@ -219,7 +231,7 @@ def override(backend: str) -> Path | None:
     if not named:
         return None
     # Not resolved: a venv's python is a symlink, and its target does not know the venv.
-    python = Path(named).expanduser().absolute()
+    python = full_path(named)
     if not (python.is_file() and os.access(python, os.X_OK)):
         what = "does not exist" if not python.exists() else "is not an executable file"
         raise BackendUnavailable(
@@ -286,7 +298,7 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
 
 
 def remove(name: str, *, progress: Announce = ignore) -> Path:
-    """Remove an environment, finished or not.
+    """Remove an environment, finished or not. Of a symbolic link, only the link is removed.
 
     Parameters
     ----------
@@ -312,7 +324,7 @@ def remove(name: str, *, progress: Announce = ignore) -> Path:
     """
     _parse(name)
     path = _directory(name)
-    if not path.is_dir():
+    if not (path.is_dir() or path.is_symlink()):
         made = ", ".join(environment.label for environment in listing()) or "none"
         raise BackendUnavailable(f"there is no environment {name} to remove in {_root()}; finished are: {made}")
     with _locked(name, progress):
@@ -372,6 +384,9 @@ def _mark(environment: Environment, requirements: list[str]) -> None:
 
 
 def _delete(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+        return
     # The marker is removed first, so that a half-removed environment counts as unfinished.
     (path / MARKER).unlink(missing_ok=True)
     if path.exists():

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from multiconv.core.errors import BackendUnavailable
@@ -40,7 +41,7 @@ def interpreters(minors: Sequence[str]) -> Iterator[Path]:
     """
     named = os.environ.get("MULTICONV_BASE_PYTHON")
     if named:
-        python = Path(shutil.which(Path(named).expanduser()) or named)
+        python = Path(shutil.which(os.path.expanduser(named)) or named)
         why = unfit(python, minors)
         if why is not None:
             raise BackendUnavailable(
@@ -69,18 +70,19 @@ def _candidates(minors: Sequence[str]) -> Iterator[Path]:
         paths += [place / f"python{minor}" for place in places if place.is_absolute()]
     seen = set()
     for path in paths:
-        if path.exists() and path.resolve() not in seen:
-            seen.add(path.resolve())
-            yield path
+        with suppress(OSError):  # a folder on PATH that can't be read
+            if path.exists() and path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
 
 
 def _pyenv(minor: str) -> list[Path]:
-    root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
+    root = Path(os.path.expanduser(os.environ.get("PYENV_ROOT") or "~/.pyenv"))
     return _newest_first(root / "versions", f"{minor}.*/bin")
 
 
 def _uv(minor: str) -> list[Path]:
-    root = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or "~/.local/share/uv/python").expanduser()
+    root = Path(os.path.expanduser(os.environ.get("UV_PYTHON_INSTALL_DIR") or "~/.local/share/uv/python"))
     return _newest_first(root, f"cpython-{minor}.*/bin")
 
 
@@ -127,6 +129,25 @@ def none_found(backend: str, minors: Sequence[str]) -> str:
         f"({'; '.join(found) or 'there is no Python at all'}). Install one, such as by `uv python install {minors[0]}` "
         f"or `pyenv install {minors[0]}`, or name one: MULTICONV_BASE_PYTHON=/path/to/python{minors[0]}"
     )
+
+
+def full_path(text: str) -> Path:
+    """Return an absolute path; a leading ~ stands for the home folder.
+
+    Raises
+    ------
+    BackendUnavailable
+        If there is no such home folder.
+
+    Examples
+    --------
+    >>> full_path("/a/python")
+    PosixPath('/a/python')
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise BackendUnavailable(f"{text!r} names a home folder that can't be found: give the whole path") from None
 
 
 def clean_environment() -> dict[str, str]:

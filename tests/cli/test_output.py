@@ -43,7 +43,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def multiconv(
-    folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE, **environment: str
+    folder: Path,
+    *arguments: str,
+    stdout: int | IO[str] = subprocess.PIPE,
+    cwd: Path | None = None,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in which {} stands for the folder."""
     return subprocess.run(
@@ -58,7 +62,7 @@ def multiconv(
             "MULTICONV_NUMPY_PYTHON": str(folder / "python"),
             **environment,
         },
-        cwd=folder,
+        cwd=cwd or folder,
         timeout=300,
     )
 
@@ -85,8 +89,11 @@ NAMELESS = ("quirks", "lesson list", "describe-kernel")  # what these print has 
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_names_are_shown_as_they_are_and_no_line_ends_in_blanks(command: tuple[str, ...], folder: Path) -> None:
-    ran = multiconv(folder, *command)
+def test_names_are_shown_as_they_are_no_line_ends_in_blanks_and_nothing_is_left(
+    command: tuple[str, ...], folder: Path, tmp_path: Path
+) -> None:
+    ran = multiconv(folder, *command, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
     assert (ran.returncode, re.findall("(?m)^.* $", ran.stdout + ran.stderr)) == (0, [])
     if not " ".join(command).startswith(NAMELESS):
         assert NAME in ran.stdout + ran.stderr
@@ -110,6 +117,6 @@ def test_files_are_written_before_the_table_is_printed(command: tuple[str, ...],
     command = tuple(word.replace("{}/page", f"{tmp_path}/page") for word in command)
     with Path("/dev/full").open("w") as full:
         ran = multiconv(folder, *command, "--json", f"{tmp_path}/x.json", stdout=full)
-    assert (ran.returncode, ran.stderr) == (1, "multiconv: standard output: No space left on device\n")
+    assert (ran.returncode, ran.stderr) == (1, "multiconv: No space left on device\n")
     assert json.loads((tmp_path / "x.json").read_text())
     assert Path(command[-1]).stat().st_size

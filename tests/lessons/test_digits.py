@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import struct
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -274,6 +276,27 @@ def test_broken_gzip_is_refused(tmp_path):
     refused(path, data[:-8] + bytes(4) + data[-4:], "can't be read: CRC check failed")
     refused(path, data[:10] + b"\xff" * 20 + data[30:], "can't be read: ")
     refused(path, data + b"more", "can't be read: ")
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_file_that_grows_beyond_any_of_mnists_is_refused(compressed, tmp_path):
+    path = tmp_path / "images"
+    size = 300 * 1024 * 1024
+    header = b"\0\0\x08\x01" + size.to_bytes(4, "big")
+    if compressed:
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            file.write(header)
+            for _ in range(300):
+                file.write(bytes(1024 * 1024))
+    else:
+        path.write_bytes(header)
+        os.truncate(path, 8 + size)
+    tracemalloc.start()
+    with pytest.raises(UsageError, match="has more than 100000000 bytes of data"):
+        digits.read_idx(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < size
 
 
 def test_what_gz_promises_and_is_not_compressed_is_read_as_it_is(tmp_path):

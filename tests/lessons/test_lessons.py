@@ -211,6 +211,28 @@ def test_a_version_of_a_framework_has_its_notebook() -> None:
     assert notebook(ALL[0], "torch@2.5.1") == notebook(ALL[0], "torch")
 
 
+def test_a_file_of_digits_that_is_somebody_elses_is_not_overwritten_unless_forced(tmp_path: Path) -> None:
+    digits, file = tmp_path / "digits.npz", tmp_path / "lesson.ipynb"
+    digits.write_bytes(b"years of work")
+    with pytest.raises(UsageError, match=r"digits\.npz exists, and is not .* overwrite that file with --force"):
+        export(lesson("filters-on-digits"), "numpy", file)
+    assert (digits.read_bytes(), file.exists()) == (b"years of work", False)
+    export(lesson("filters-on-digits"), "numpy", file, force=True)
+    assert np.load(digits)["images"].shape == (256, 28, 28)
+
+
+def test_lessons_in_one_folder_share_the_file_of_digits(tmp_path: Path) -> None:
+    for backend in ("numpy", "torch"):
+        export(lesson("filters-on-digits"), backend, tmp_path / f"{backend}.ipynb")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["digits.npz", "numpy.ipynb", "torch.ipynb"]
+
+
+def test_a_notebook_is_not_named_like_its_digits(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give the notebook another name"):
+        export(lesson("filters-on-digits"), "numpy", tmp_path / "digits.npz")
+    assert not list(tmp_path.iterdir())
+
+
 # ---- The commands
 
 

@@ -188,6 +188,34 @@ def test_home_is_where_the_variable_says(home, monkeypatch):
     assert environments.home() == platformdirs.user_data_path("multiconv")
 
 
+UNSET = [f"--unset={name}" for name in ("HOME", "XDG_DATA_HOME", "MULTICONV_HOME", "JAX_COMPILATION_CACHE_DIR")]
+NO_HOME = ("env", *UNSET, "unshare", "--user", "--map-user=12345")  # a user that the system does not know
+
+
+@pytest.mark.skipif(subprocess.run([*NO_HOME, "true"], check=False).returncode != 0, reason="no user namespaces")
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["backends"], 0, "numpy"),
+        (["check", "numpy", "jax", "--examples", "0", "--dtype", "float32"], 0, "numpy, jax agree"),
+        (["env", "create", "numpy@1.0"], 3, "this user has no home folder for environments: set MULTICONV_HOME"),
+        (["check", "numpy@~/python"], 3, "'~/python' names a home folder that can't be found: give the whole path"),
+    ],
+)
+def test_a_user_without_a_home_folder(arguments, status, words, tmp_path):
+    command = [*NO_HOME, sys.executable, "-m", "multiconv", *arguments]
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert (ran.returncode, list(tmp_path.iterdir())) == (status, [])
+    assert words in ran.stdout + ran.stderr
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 @pytest.mark.parametrize("function", [find, create, remove])
 def test_a_malformed_name_is_refused_and_touches_nothing(function, name, home):
@@ -300,6 +328,24 @@ def test_remove_takes_unfinished_ones(home):
 def test_remove_says_which_there_are(finished):
     with pytest.raises(BackendUnavailable, match=r"no environment fake@1\.0 to remove in .*; finished are: fake$"):
         remove("fake@1.0")
+
+
+def test_of_a_link_the_link_alone_is_removed(home, tmp_path):
+    theirs = finish(tmp_path / "theirs")
+    link = home / "environments" / "fake"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(theirs)
+    assert remove("fake") == link
+    assert not link.is_symlink()
+    assert (theirs / "multiconv.json").exists()
+
+
+def test_a_link_to_nowhere_can_be_removed(home):
+    link = home / "environments" / "fake"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(home / "gone")
+    remove("fake")
+    assert left(home) == []
 
 
 # ---- Installing
@@ -463,6 +509,12 @@ def test_interpreters_come_in_order_and_once(machine):
     (machine / "bin" / "python3.11").symlink_to(expected[1])
     expected[1] = machine / "bin" / "python3.11"
     assert [p for p in interpreters(("3.11", "3.10")) if machine in p.absolute().parents] == expected
+
+
+def test_a_folder_of_path_that_can_not_be_looked_into_is_passed_over(machine, monkeypatch):
+    expected = list(interpreters([THIS]))
+    monkeypatch.setenv("PATH", f"/{'x' * 5000}{os.pathsep}{os.environ['PATH']}")  # even root can't
+    assert list(interpreters([THIS])) == expected
 
 
 def test_none_that_will_do_is_told_with_all_that_were_found(machine):
