@@ -28,7 +28,15 @@ from multiconv.bench.journal import Journal
 from multiconv.bench.results import MEASURED, Entry, Measurement, Report, Row
 from multiconv.bench.workers import TimedWorker, Variant
 from multiconv.core import bounds
-from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, ConvError
+from multiconv.core.errors import (
+    BackendCrashed,
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    ConvError,
+    UnsupportedError,
+    UsageError,
+)
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Progress, no_progress
 from multiconv.layers import Layer
@@ -97,7 +105,8 @@ def bench(
     BackendUnavailable
         If a variant is not available and `optional` is not set, or if no variant is available.
     UsageError
-        If the file is not a journal, is that of another benchmark, or is in use by another process.
+        If no variant has one of the modes, or if the journal's file is not a journal, is that of another benchmark, or
+        is in use by another process.
 
     Examples
     --------
@@ -139,6 +148,8 @@ def bench(
             for process in range(processes):
                 run.process(process, of_threads)
     rows = run.rows([entry for group in groups for entry in run.entries(group)])
+    if not rows:
+        raise UsageError(f"--mode: {' and '.join(labels)} can't be timed in the mode {' or '.join(modes)}")
     twins = [(a, b) for a, b in (run.rows(run.twins(group)) for group in groups) if a.samples and b.samples]
     return Report(rows, twins, list(log.workers.values()), missing, settings, time.monotonic() - began)
 
@@ -317,6 +328,9 @@ class _Job:
         """Check the answer, then prepare the call."""
         case, m = self.entry.case, self.measurement
         with self._noting_failure():
+            if case.dtype not in self.worker.dtypes:
+                has = ", ".join(self.worker.dtypes)
+                raise UnsupportedError(f"{self.entry.variant.label} does not compute in {case.dtype}: it has {has}")
             checked = _checked(case.layer, case.batch, case.direction, case.dtype)
             size = "x".join(map(str, checked.size))
             m.checked = "whole" if checked == case.geometry else f"at {size}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from multiconv.cli.options import canonical, check_writable, complete_backend, json_option, write, write_json
+from multiconv.cli.options import Seconds, canonical, check_writable, complete_backend, json_option, write, write_json
 
 
 def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -95,7 +96,7 @@ def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -
     "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60, show_default=True,
+    "--timeout", metavar="SECONDS", type=Seconds(), default=60, show_default=True,
     help="Time limit for a request to a worker.",
 )  # fmt: skip
 @json_option
@@ -142,6 +143,8 @@ def bench(
         return
     for option, file in (("--json", json_file), ("--html", html_file), ("--resume", journal)):
         check_writable(file, option)
+    if json_file is not None:
+        import_module("pyperf")  # an optional dependency: missed before minutes of work, not after
     variants = [parse_variant(name) for name in dict.fromkeys(names or registry.names())]
     canonical(v.name for v in variants)
     wanted = [layer for name in sets or (() if descriptors else ("laptop",)) for layer in layers.layer_set(name).layers]
@@ -160,6 +163,8 @@ def bench(
         )
     if timed.measured:
         write_json(json_file, bench_report.as_pyperf_json(timed))
+    elif json_file is not None:
+        click.echo("multiconv: nothing was measured, so there is no JSON", err=True)
     if html_file is not None:
         write(html_file, bench_html.as_html(timed))
     bench_report.print_bench(timed, Console(err=json_file == "-"))

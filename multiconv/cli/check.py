@@ -6,6 +6,7 @@ import click
 
 from multiconv.cli.options import (
     INTERRUPTED,
+    Seconds,
     canonical,
     check_writable,
     complete_backend,
@@ -60,7 +61,7 @@ from multiconv.oracle.values import ALL_VALUES
     help="direct, fft or winograd: the bound by which a function is judged.",
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=60, show_default=True,
+    "--timeout", metavar="SECONDS", type=Seconds(), default=60, show_default=True,
     help="Time limit for an answer.",
 )  # fmt: skip
 @json_option

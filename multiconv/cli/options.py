@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,20 @@ class Group(click.Group):
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds above 0, up to some days: the operating system takes no infinity."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1_000_000, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert a word."""
+        seconds = float(super().convert(value, param, ctx))
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
 
 
 json_option = click.option(
