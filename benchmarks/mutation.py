@@ -62,6 +62,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "oracle/test_lost_precision.py",
     ),
     "oracle.problem": (
+        "oracle/test_problem.py",
         "oracle/test_judgement.py",
         "meta/test_asked_again.py",
         "oracle/test_fast_bounds.py",
