@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -264,9 +265,14 @@ def lies_channels_first(x: torch.Tensor, w: torch.Tensor) -> bool:
     return x.is_contiguous() and not x.is_contiguous(memory_format=torch.channels_last) and w.stride(-1) == 1
 
 
+_counting = Lock()
+_settings_before: list[Any] = []
+"""The setting that the first thread found, once for each thread that is inside."""
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Turn off TF32 in cuDNN, where it is on by default.
+    """Turn off TF32 in cuDNN, where it is on by default, until the last thread has left.
 
     Since torch 2.9, the setting has another name.
     """
@@ -274,12 +280,20 @@ def full_precision() -> Iterator[None]:
     owner, name, off = (
         (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
     )
-    before = getattr(owner, name)
-    setattr(owner, name, off)
+    with _counting:
+        if not _settings_before:
+            before = getattr(owner, name)
+            setattr(owner, name, off)
+        else:
+            before = _settings_before[-1]
+        _settings_before.append(before)
     try:
         yield
     finally:
-        setattr(owner, name, before)
+        with _counting:
+            before = _settings_before.pop()
+            if not _settings_before:
+                setattr(owner, name, before)
 
 
 def strides_over_one_channel(spec: ConvSpec, w: Host) -> bool:

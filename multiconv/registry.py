@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from multiconv.core.errors import BackendUnavailable, MulticonvError, UsageError, suggestion
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from multiconv.workers.remote import RemoteBackend
 
 GROUP = "multiconv.backends"
+_one_at_a_time = RLock()
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,12 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
 
         timeout = checked_timeout(timeout)
     place = locate(name)
-    if place.here and not worker:
-        return _in_process(plain_name(name), *sorted(options.items()))
-    if options:
-        raise BackendUnavailable(f"{name} would run in a worker, which takes no options, but was given {options}")
-    return _in_worker(plain_name(name), place.python, timeout)
+    with _one_at_a_time:  # or several threads would each make one
+        if place.here and not worker:
+            return _in_process(plain_name(name), *sorted(options.items()))
+        if options:
+            raise BackendUnavailable(f"{name} would run in a worker, which takes no options, but was given {options}")
+        return _in_worker(plain_name(name), place.python, timeout)
 
 
 def new_worker(name: str, timeout: float | None = None, environment: dict[str, str] | None = None) -> RemoteBackend:

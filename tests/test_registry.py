@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,20 @@ def test_a_new_worker_is_new_each_time():
     first.close()
     assert computes(second)
     second.close()
+
+
+@pytest.mark.parametrize("worker", [False, True])
+def test_threads_that_ask_at_once_get_one_backend(worker):
+    ready = threading.Barrier(8)
+
+    def ask(_):
+        ready.wait(10)
+        return mc.backend("numpy", worker=worker, timeout=77)
+
+    registry._in_process.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(8)))
+    assert len(set(map(id, found))) == 1
 
 
 # ---- Where

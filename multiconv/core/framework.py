@@ -206,11 +206,13 @@ class FrameworkBackend(Backend):
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return a function on arrays of the framework that computes an operation. It is built once and cached."""
         key = operation, g, dtype
-        if key not in self._plans:
+        function = self._plans.get(key)
+        if function is None:
+            function = self._build(operation, g, dtype)
             if len(self._plans) >= REMEMBERED:
-                self._plans.clear()
-            self._plans[key] = self._build(operation, g, dtype)
-        return self._plans[key]
+                self._plans.clear()  # another thread may do this at any time
+            self._plans[key] = function
+        return function
 
     def build_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
         """Return the framework's own layer, with a pad and transposes around it where it needs them."""

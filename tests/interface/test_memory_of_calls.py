@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -295,3 +296,22 @@ def test_what_was_forgotten_is_worked_out_again(monkeypatch: pytest.MonkeyPatch)
             x = integers(1, 1, size)
             right = np.correlate(x[0, 0], w[0, 0], "valid")
             np.testing.assert_array_equal(backend.cross_correlate(x, w)[0, 0], right)
+
+
+def test_threads_may_forget_each_others_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner in (mc.Backend, mc.FrameworkBackend):
+        monkeypatch.setattr(sys.modules[owner.__module__], "REMEMBERED", 1)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    backend, w = NumpyBackend(), integers(1, 1, 2, which=1)
+
+    def call(number: int) -> None:
+        x = integers(1, 1, 2 + number % 5)
+        right = np.correlate(x[0, 0], w[0, 0], "valid")
+        np.testing.assert_array_equal(backend.cross_correlate(x, w)[0, 0], right)
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(call, range(5000)))
+    finally:
+        sys.setswitchinterval(before)

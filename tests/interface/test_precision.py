@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import jax
@@ -13,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from jax import lax
 from multiconv.backends.jax import JaxBackend
-from multiconv.backends.torch import TorchBackend
+from multiconv.backends.torch import TorchBackend, full_precision
 
 from multiconv.core.spec import ConvSpec
 
@@ -94,6 +96,28 @@ def test_tf32_is_on_again_after_a_call_that_fails(settings_seen: list[str], monk
     x, w = (on_cuda(np.ones((1, 1, n, n), "float32")) for n in (3, 2))
     with pytest.raises(RuntimeError, match="out of memory"):
         TorchBackend().cross_correlate(x, w)
+    assert (settings_seen, tf32()) == (["ieee"], "tf32")
+
+
+def test_tf32_stays_off_until_the_last_of_two_threads_has_left(settings_seen: list[str]) -> None:
+    first_inside, second_inside, first_left = Event(), Event(), Event()
+
+    def first() -> None:
+        with full_precision():
+            first_inside.set()
+            assert second_inside.wait(10)
+        first_left.set()
+
+    def second() -> None:
+        assert first_inside.wait(10)
+        with full_precision():
+            second_inside.set()
+            assert first_left.wait(10)
+            settings_seen.append(tf32())
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(second)]:
+            done.result()
     assert (settings_seen, tf32()) == (["ieee"], "tf32")
 
 
