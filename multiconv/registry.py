@@ -265,7 +265,7 @@ def install_command(name: str) -> str:
     >>> install_command("mxnet")
     'multiconv env create mxnet'
     """
-    from multiconv.workers.environments import RECIPES
+    from multiconv.workers.recipes import RECIPES
 
     target = parse_target(name)
     plain, wanted = target.backend, target.place
@@ -341,7 +341,7 @@ def _version_here(name: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    from multiconv.workers.environments import RECIPES
+    from multiconv.workers.recipes import RECIPES
 
     recipe = RECIPES.get(name)
     if recipe is None:
@@ -372,7 +372,7 @@ print(json.dumps(found))
 
 def _elsewhere(name: str, python: Path) -> Place:
     """Find a backend in another Python, which is asked for the version without importing a framework."""
-    from multiconv.workers.environments import RECIPES
+    from multiconv.workers.recipes import RECIPES
 
     recipe = RECIPES.get(name)
     distributions = recipe.distributions if recipe is not None else ()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import click
 
@@ -38,18 +41,39 @@ def env() -> None:
 
 @env.command("create")
 @click.argument("name", metavar="BACKEND[@VERSION]")
-def create_environment(name: str) -> None:
-    """Make the environment of a backend, such as mxnet or torch@2.5.1."""
-    from multiconv.cli.console import Console
+@click.option("--cuda", is_flag=True, help="Install the build with CUDA, for an NVIDIA GPU: some gigabytes.")
+def create_environment(name: str, cuda: bool) -> None:
+    """Make the environment of a backend, such as mxnet or torch@2.5.1.
+
+    Without --cuda it has the build for the CPU, where there is one: torch's own index has torch's, and PyPI the others.
+    """
     from multiconv.workers import environments
 
-    console = Console(err=True)
-    status = console.status(f"Making the environment of {name} ...") if console.is_terminal else nullcontext()
-    with status as shown:
+    with _signals_exit():
         made = environments.create(
-            name, progress=shown.update if shown is not None else lambda text: click.echo(text, err=True)
+            name, progress=lambda text: click.echo(text, err=True), cuda=cuda, show_pip=sys.stderr.isatty()
         )
-    click.echo(f"{made.backend} {made.version} in {made.python}")
+    click.echo(f"{made.backend} {made.version} in {made.python}, {made.size() / 1e6:.0f} MB on disk")
+
+
+@contextmanager
+def _signals_exit() -> Iterator[None]:
+    """Let a signal to end this process raise SystemExit, so that nothing half made and no child is left behind."""
+
+    def leave(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)  # a second one would end the cleaning up
+        raise SystemExit(128 + number)
+
+    ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in ends if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @env.command("list")

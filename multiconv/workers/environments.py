@@ -15,12 +15,10 @@ import fcntl
 import importlib.metadata
 import json
 import os
-import platform
 import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,13 +29,15 @@ import platformdirs
 from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
 from multiconv.core.targets import plain_name
 from multiconv.workers.interpreters import clean_environment, full_path, interpreters, none_found
+from multiconv.workers.recipes import RECIPES, Recipe
 
 MARKER = "multiconv.json"
 TAIL = 15
 IMPORT_TIMEOUT = 300.0
 
 # --no-user, because a configured --user is an error in a venv.
-PIP_INSTALL = ("-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-user")
+PIP_INSTALL = ("-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-user")
+STDERR = 2
 
 # Both are used as a directory name, and the version as an argument of pip: no odd characters, and not too long.
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
@@ -46,68 +46,6 @@ VERSION = re.compile(
 )
 
 Announce = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The contents of an environment for a backend.
-
-    Attributes
-    ----------
-    module : str
-        The module that the backend imports.
-    version : str
-        The default version of the framework.
-    requirements : callable
-        A function from a version to the list of requirements for pip.
-    pythons : tuple of str
-        The supported minor versions of Python, the best first.
-    distributions : tuple of str
-        The names under which pip knows the framework, in any of its builds.
-
-    Examples
-    --------
-    >>> RECIPES["mxnet"].requirements("1.9.1")
-    ['mxnet==1.9.1', 'numpy==1.23.5']
-    """
-
-    module: str
-    version: str
-    requirements: Callable[[str], list[str]]
-    pythons: tuple[str, ...]
-    distributions: tuple[str, ...]
-
-
-def _torch(version: str) -> list[str]:
-    # torch before 2.3 was built against NumPy 1 and can't read the arrays of NumPy 2.
-    old = [int(n) for n in re.findall("[0-9]+", version)[:2]] < [2, 3]
-    return [f"torch=={version}", "numpy<2" if old else "numpy", "ml_dtypes"]
-
-
-def _jax(version: str) -> list[str]:
-    return [f"jax=={version}", f"jaxlib=={version}", "flax"]
-
-
-def _tensorflow(version: str) -> list[str]:
-    # tensorflow-cpu has wheels for this machine only, and imports requests without declaring the dependency.
-    cpu = (sys.platform, platform.machine()) == ("linux", "x86_64")
-    return [f"tensorflow-cpu=={version}" if cpu else f"tensorflow=={version}", "requests"]
-
-
-RECENT = ("3.11", "3.12", "3.13", "3.10")
-RECIPES: dict[str, Recipe] = {
-    "numpy": Recipe("numpy", "2.4.6", lambda version: [f"numpy=={version}"], RECENT, ("numpy",)),
-    "torch": Recipe("torch", "2.13.0", _torch, RECENT, ("torch",)),
-    "jax": Recipe("jax", "0.10.2", _jax, RECENT, ("jax",)),
-    "tensorflow": Recipe("tensorflow", "2.21.0", _tensorflow, RECENT, ("tensorflow-cpu", "tensorflow")),
-    "mxnet": Recipe(
-        "mxnet",
-        "1.9.1",
-        lambda version: [f"mxnet=={version}", "numpy==1.23.5"],
-        ("3.11", "3.10"),
-        ("mxnet", "mxnet-cu112", "mxnet-cu110", "mxnet-cu102", "mxnet-cu101"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -123,6 +61,8 @@ class Environment:
         The installed version of the framework.
     python, path : Path
         Its interpreter and its directory.
+    cuda : bool
+        Whether the build with CUDA was asked for.
     """
 
     label: str
@@ -130,6 +70,7 @@ class Environment:
     version: str
     python: Path
     path: Path
+    cuda: bool = False
 
     def size(self) -> int:
         """Compute its size on disk in bytes, by a walk over all its files.
@@ -244,7 +185,7 @@ def override(backend: str) -> Path | None:
 # ---- Creating and removing environments
 
 
-def create(name: str, *, progress: Announce = ignore) -> Environment:
+def create(name: str, *, progress: Announce = ignore, cuda: bool = False, show_pip: bool = False) -> Environment:
     """Create an environment, unless it exists already.
 
     If two processes ask for the same environment, the second waits for the first. If the creation fails or is
@@ -256,6 +197,11 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
         ``"mxnet"``, or ``"torch@2.5.1"``.
     progress : callable, optional
         Called with a message about each step.
+    cuda : bool
+        Whether to install the build with CUDA, which takes gigabytes. The default is the one for the CPU, where there
+        is one.
+    show_pip : bool
+        Whether pip writes to standard error what it does, with a progress bar if that is a terminal.
 
     Returns
     -------
@@ -263,6 +209,8 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
 
     Raises
     ------
+    UsageError
+        If the name is invalid, if there is no build with CUDA, or if the environment exists without it.
     BackendUnavailable
         If multiconv can't create it. The message has the end of pip's output, and what to try.
 
@@ -283,18 +231,30 @@ def create(name: str, *, progress: Announce = ignore) -> Environment:
             f"multiconv can't make an environment for {backend!r}{suggestion(backend, RECIPES)}: "
             f"it can for {', '.join(RECIPES)}"
         )
-    found = find(name)
+    recipe = RECIPES[backend]
+    requirements_of = recipe.cuda if cuda else recipe.requirements
+    if requirements_of is None:
+        raise UsageError(f"multiconv knows no build of {backend} with CUDA")
+    requirements = requirements_of(asked or recipe.version)
+    found = _finished(name, cuda)
     if found is not None:
         return found
     try:
         with _locked(name, progress) as lock:
             # The previous holder of the lock may have created it.
-            return find(name) or _make(name, backend, asked or RECIPES[backend].version, lock, progress)
+            return _finished(name, cuda) or _make(name, backend, requirements, lock, progress, cuda, show_pip)
     except OSError as error:
         raise BackendUnavailable(
             f"the environment {name} can't be made in {_root()}: {error}; "
             f"MULTICONV_HOME can name another directory for environments"
         ) from error
+
+
+def _finished(name: str, cuda: bool) -> Environment | None:
+    found = find(name)
+    if found is not None and cuda and not found.cuda:
+        raise UsageError(f"the environment {name} exists, without CUDA; first: multiconv env remove {name}")
+    return found
 
 
 def remove(name: str, *, progress: Announce = ignore) -> Path:
@@ -363,7 +323,9 @@ def _read(path: Path) -> Environment | None:
     """Return the environment in a directory if it was finished and the Python that it was created with still exists."""
     try:
         marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
-        environment = Environment(path.name, marker["backend"], marker["version"], path / "bin" / "python", path)
+        python = path / "bin" / "python"
+        backend, version = marker["backend"], marker["version"]
+        environment = Environment(path.name, backend, version, python, path, marker.get("cuda", False))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return environment if environment.python.exists() else None
@@ -376,6 +338,7 @@ def _mark(environment: Environment, requirements: list[str]) -> None:
         "backend": environment.backend,
         "version": environment.version,
         "requirements": requirements,
+        "cuda": environment.cuda,
         "python": site.parent.name.removeprefix("python"),
     }
     draft = environment.path / f"{MARKER}.draft"
@@ -409,14 +372,21 @@ def _locked(name: str, progress: Announce) -> Iterator[int]:
 # ---- The steps of a creation
 
 
-def _make(name: str, backend: str, version: str, lock: int, progress: Announce) -> Environment:
+def _make(
+    name: str,
+    backend: str,
+    requirements: list[str],
+    lock: int,
+    progress: Announce,
+    cuda: bool,
+    show_pip: bool,
+) -> Environment:
     recipe = RECIPES[backend]
     base = next(interpreters(recipe.pythons), None)
     if base is None:
         raise BackendUnavailable(none_found(backend, recipe.pythons))
     path = _directory(name)
     python = path / "bin" / "python"
-    requirements = recipe.requirements(version)
     other_pythons = f"another Python ({', '.join(recipe.pythons)}) in MULTICONV_BASE_PYTHON"
     _delete(path)
     try:
@@ -429,10 +399,11 @@ def _make(name: str, backend: str, version: str, lock: int, progress: Announce) 
         if requirements:
             progress(f"installing {' '.join(requirements)}")
             _step(
-                [python, *PIP_INSTALL, *requirements],
+                [python, *PIP_INSTALL, *requirements] if show_pip else [python, *PIP_INSTALL, "--quiet", *requirements],
                 lock,
                 f"pip could not install {' '.join(requirements)} for {name}. If the network failed, try again, or "
                 f"PIP_INDEX_URL for a mirror; else another version, or {other_pythons}",
+                shown=show_pip,
             )
         progress(f"importing {recipe.module}")
         _step(
@@ -442,7 +413,7 @@ def _make(name: str, backend: str, version: str, lock: int, progress: Announce) 
             f"Try another version, {other_pythons}, or a Python of your own in {_variable(backend)}",
             timeout=IMPORT_TIMEOUT,
         )
-        environment = Environment(name, backend, _installed(path, recipe), python, path)
+        environment = Environment(name, backend, _installed(path, recipe), python, path, cuda)
         _mark(environment, requirements)
     except BaseException:
         with suppress(OSError):
@@ -467,13 +438,15 @@ def _installed(path: Path, recipe: Recipe) -> str:
     )
 
 
-def _step(command: Sequence[str | Path], lock: int, failure: str, timeout: float | None = None) -> None:
-    """Run a program to its end, or raise an error that says how it failed."""
+def _step(
+    command: Sequence[str | Path], lock: int, failure: str, timeout: float | None = None, *, shown: bool = False
+) -> None:
+    """Run a program to its end, or raise an error that says how it failed. If `shown`, it writes to standard error."""
     # The program inherits the lock, so that it stays locked while it writes even if this process is killed.
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=STDERR if shown else subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
@@ -485,12 +458,12 @@ def _step(command: Sequence[str | Path], lock: int, failure: str, timeout: float
             output, _ = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             _end(child)
-            output = child.communicate()[0] + f"\nstopped after {timeout:g} s"
+            output = (child.communicate()[0] or "") + f"\nstopped after {timeout:g} s"
         except BaseException:
             _end(child)
             raise
     if child.returncode:
-        lines = [line for line in output.splitlines() if line.strip()][-TAIL:]
+        lines = [line for line in (output or "what is written above").splitlines() if line.strip()][-TAIL:]
         raise BackendUnavailable("\n".join([f"{failure}. It ended with:", *lines]))
 
 

@@ -7,6 +7,8 @@ import fcntl
 import hashlib
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -19,10 +21,11 @@ import platformdirs
 import pytest
 
 from multiconv.core.errors import BackendUnavailable, UsageError
-from multiconv.workers import environments
+from multiconv.workers import environments, recipes
 from multiconv.workers import interpreters as found_here
-from multiconv.workers.environments import RECIPES, Environment, Recipe, create, find, listing, override, remove
+from multiconv.workers.environments import Environment, create, find, listing, override, remove
 from multiconv.workers.interpreters import interpreters
+from multiconv.workers.recipes import RECIPES, Recipe
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE = Path(getattr(sys, "_base_executable", sys.executable))
@@ -240,14 +243,85 @@ def test_an_unknown_backend_is_refused_with_the_known_ones(home):
 def test_a_recipe_pins_its_default_version(backend):
     recipe = RECIPES[backend]
     assert environments.VERSION.fullmatch(recipe.version)
-    assert any(r.endswith(f"=={recipe.version}") for r in recipe.requirements(recipe.version))
+    assert any(f"=={recipe.version}" in r for r in recipe.requirements(recipe.version))
 
 
 def test_what_a_recipe_adds_depends_on_the_version():
     assert RECIPES["mxnet"].requirements("1.9.1") == ["mxnet==1.9.1", "numpy==1.23.5"]
     assert RECIPES["mxnet"].pythons == ("3.11", "3.10")
-    assert RECIPES["torch"].requirements("2.13.0") == ["torch==2.13.0", "numpy", "ml_dtypes"]
-    assert RECIPES["torch"].requirements("2.2.2+cpu") == ["torch==2.2.2+cpu", "numpy<2", "ml_dtypes"]
+    assert RECIPES["torch"].cuda("2.13.0") == ["torch==2.13.0", "numpy", "ml_dtypes"]
+    assert RECIPES["torch"].cuda("2.2.2") == ["torch==2.2.2", "numpy<2", "ml_dtypes"]
+
+
+@pytest.fixture
+def pip_commands(tmp_path, monkeypatch):
+    """A function that returns the words that pip got: of a Python that writes them down and installs nothing."""
+    log = tmp_path / "log"
+    recorder = script(tmp_path / "recorder", f'[ "$3" = pip ] && echo "$@" >> {log}; true')
+    stub = script(
+        tmp_path / "base",
+        f"""
+        if [ "$3" = venv ]; then
+            mkdir -p "$4/bin" && cp {recorder} "$4/bin/python"
+        else
+            exec {BASE} "$@"
+        fi
+        """,
+    )
+    monkeypatch.setenv("MULTICONV_BASE_PYTHON", str(stub))
+
+    def words(name, **options):
+        with pytest.raises(BackendUnavailable, match="pip installed none of"):
+            create(name, **options)
+        return log.read_text().splitlines()[-1].split()
+
+    return words
+
+
+@pytest.mark.skipif(not recipes.LINUX_X86, reason="PyPI's torch is for the CPU there")
+@pytest.mark.parametrize(
+    ("name", "cuda", "words"),
+    [
+        ("torch", False, ["torch==2.13.0+cpu", "--extra-index-url=https://download.pytorch.org/whl/cpu"]),
+        ("torch@2.5.1", False, ["torch==2.5.1+cpu", "--extra-index-url=https://download.pytorch.org/whl/cpu"]),
+        (
+            "torch@2.5.1+cu121",
+            False,
+            ["torch==2.5.1+cu121", "--extra-index-url=https://download.pytorch.org/whl/cu121"],
+        ),
+        ("torch@2.5.1", True, ["torch==2.5.1"]),
+        ("jax", False, ["jax==0.10.2"]),
+        ("jax", True, ["jax[cuda12]==0.10.2"]),
+        ("tensorflow@2.20.0", False, ["tensorflow-cpu==2.20.0"]),
+        ("tensorflow@2.20.0", True, ["tensorflow[and-cuda]==2.20.0"]),
+        ("mxnet", False, ["mxnet==1.9.1"]),
+        ("mxnet", True, ["mxnet-cu112==1.9.1"]),
+    ],
+)
+def test_the_build_for_the_cpu_is_installed_unless_cuda_is_asked_for(name, cuda, words, pip_commands, monkeypatch):
+    recipe = RECIPES[name.partition("@")[0]]
+    monkeypatch.setitem(RECIPES, name.partition("@")[0], replace(recipe, pythons=(THIS,)))
+    command = pip_commands(name, cuda=cuda)
+    assert set(words) <= set(command)
+    assert any("index-url" in word for word in command) == any("index-url" in word for word in words)
+
+
+def test_there_is_no_numpy_with_cuda():
+    with pytest.raises(UsageError, match="multiconv knows no build of numpy with CUDA"):
+        create("numpy", cuda=True)
+
+
+def test_an_environment_without_cuda_is_not_taken_for_one_with_it(finished, monkeypatch):
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, cuda=NOTHING.requirements))
+    assert not create("fake").cuda
+    with pytest.raises(UsageError, match="the environment fake exists, without CUDA; first: multiconv env remove fake"):
+        create("fake", cuda=True)
+
+
+def test_an_environment_remembers_that_it_is_with_cuda(quick, monkeypatch):
+    monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, cuda=NOTHING.requirements))
+    made = create("fake", cuda=True)
+    assert (made.cuda, find("fake"), create("fake")) == (True, made, made)
 
 
 # ---- A finished environment
@@ -270,7 +344,8 @@ def test_create_makes_a_python_that_is_found_again(template, monkeypatch):
 def test_the_marker_says_what_is_in_it(template):
     made, _ = template
     marker = json.loads((made.path / "multiconv.json").read_text())
-    assert marker == {"backend": "fake", "version": made.version, "requirements": [], "python": THIS}
+    expected = {"backend": "fake", "version": made.version, "requirements": [], "cuda": False, "python": THIS}
+    assert marker == expected
 
 
 def test_create_returns_a_finished_one_without_work(finished, monkeypatch):
@@ -418,6 +493,69 @@ def test_a_home_that_cannot_be_written_is_named(monkeypatch):
     monkeypatch.setenv("MULTICONV_HOME", "/dev/null/home")
     with pytest.raises(BackendUnavailable, match=r"/dev/null/home.*MULTICONV_HOME"):
         create("fake")
+
+
+# ---- The command
+
+
+def create_command(*arguments: str, **streams: int) -> subprocess.Popen[str]:
+    """The command that makes an environment, in a process of its own."""
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from multiconv.workers.recipes import RECIPES, Recipe; from multiconv.cli.main import main; "
+        f"RECIPES['fake'] = Recipe('json', '1.0', lambda v: ['something'], ({THIS!r},), ('something',)); main()"
+    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "env", "create", *arguments], text=True, env=environment, **streams
+    )
+
+
+def test_the_command_shows_what_pip_does_on_a_terminal_only(quick, tmp_path, monkeypatch):
+    wheel(tmp_path / "wheels", "something", "2.0")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    with create_command("fake") as making:
+        out, err = making.communicate(timeout=60)
+    assert re.fullmatch(r"fake 2\.0 in \S+/fake/bin/python, \d+ MB on disk\n", out)
+    assert [line.split()[0] for line in err.splitlines()] == ["making", "installing", "importing"]
+    remove("fake")
+    terminal, end = pty.openpty()
+    with create_command("fake", stderr=end) as making:
+        making.communicate(timeout=60)
+    os.close(end)
+    assert b"Successfully installed something-2.0" in os.read(terminal, 100_000)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_signal_to_end_leaves_no_half_environment_and_no_pip_behind(number, quick, silent_index, home):
+    with create_command("fake") as making:
+        connection, _ = silent_index.accept()
+        assert left(home) == ["fake"]
+        making.send_signal(number)
+        making.communicate(timeout=60)
+    assert (making.returncode, left(home)) == (128 + number, [])
+    with connection:
+        connection.settimeout(10)
+        while connection.recv(4096):  # what pip asked for, and then the end: pip is gone
+            pass
+
+
+def test_nohup_is_respected(quick, silent_index, home):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with create_command("fake") as making:
+            connection, _ = silent_index.accept()
+            making.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                making.wait(0.5)
+            making.terminate()
+            making.communicate(timeout=60)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    connection.close()
+    assert making.returncode == 128 + signal.SIGTERM
 
 
 # ---- Interruptions, and two at a time
