@@ -28,6 +28,7 @@ from multiconv.testing.strategies import (
     identity,
 )
 
+__tracebackhide__ = True  # pytest shows the line of the test that called, and none of this module
 EXAMPLES = 400
 SHRINK_SECONDS = 30.0
 SHOWN_VALUES = 64

@@ -10,6 +10,7 @@ import numpy as np
 from multiconv.core.errors import UsageError, suggestion
 from multiconv.core.spec import ConvSpec
 
+__tracebackhide__ = True  # as in multiconv.testing.conformance
 NUMBERS = ("batch", "in_channels", "out_channels", "groups")
 ALONG_AXES = ("stride", "dilation", "kernel", "size")
 OPTIONS = (*NUMBERS, *ALONG_AXES, "padding", "layout", "ndim", "bias")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,46 @@ def test_a_fixture_of_the_same_name_is_left_alone(folder: Path) -> None:
     ran = run(folder)
     assert ran.returncode == 0, ran.stdout
     assert "1 passed" in ran.stdout
+
+
+CONFORMS = """
+import multiconv as mc
+from multiconv.testing import assert_conforms
+
+
+def flipped(x, w, bias, **options):
+    return mc.backend("numpy").convolve(x, w, bias, **options)
+
+
+def broken(x, w, bias, **options):
+    return 1 / 0
+
+
+def test_wrong():
+    assert_conforms(flipped, examples=5)
+
+
+def test_exception():
+    assert_conforms(broken, examples=5)
+
+
+def test_option():
+    assert_conforms(flipped, strides=2)
+
+
+def test_dtype():
+    assert_conforms(flipped, dtypes=["int8"])
+
+
+def test_examples():
+    assert_conforms(flipped, examples=0)
+"""
+
+
+def test_a_failure_of_assert_conforms_shows_the_lines_of_the_test_only(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(CONFORMS)
+    ran = run(tmp_path, "-o", "addopts=", "--tb=short")
+    shown = re.findall(r"^(\S+\.py):\d+: in (\w+)$", ran.stdout, re.MULTILINE)
+    tests = ["test_wrong", "broken", "test_exception", "test_option", "test_dtype", "test_examples"]
+    assert shown == [("test_mine.py", name) for name in tests]
+    assert "AssertionError: flipped is no cross-correlation." in ran.stdout
