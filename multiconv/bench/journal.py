@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from multiconv.bench.results import Measurement
 from multiconv.core.errors import UsageError
+from multiconv.core.files import naming
 
 
 class Journal:
@@ -68,7 +69,8 @@ class Journal:
     def close(self) -> None:
         """Close the file, which unlocks it."""
         if self._file is not None:
-            self._file.close()
+            with naming(self._file.name):  # closing writes what a full disk did not take
+                self._file.close()
 
     def has(self, title: str, process: int) -> bool:
         """Return whether an entry was measured in this process."""
@@ -104,8 +106,9 @@ class Journal:
 
     def _write(self, entry: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps({**entry, "checksum": _checksum(entry)}).encode() + b"\n")
-            self._file.flush()
+            with naming(self._file.name):
+                self._file.write(json.dumps({**entry, "checksum": _checksum(entry)}).encode() + b"\n")
+                self._file.flush()
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from multiconv.core.errors import BackendError, BackendUnavailable, UsageError
+from multiconv.core.files import naming
 from multiconv.core.targets import parse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -120,9 +121,7 @@ def write_json(json_file: str | None, text: str) -> None:
         write(json_file, text + "\n")
 
 
-def write(file: str | Path, content: str | bytes) -> None:
-    """Write a file. An OSError names the file, which Python's own does not if the disk is full."""
-    try:
-        Path(file).write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from None
+def write(file: str, content: str) -> None:
+    """Write a file, where names that are not UTF-8 are escaped."""
+    with naming(file):
+        Path(file).write_text(content, encoding="utf-8", errors="backslashreplace")

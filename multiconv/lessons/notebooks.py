@@ -9,6 +9,7 @@ from typing import Any
 import nbformat
 
 from multiconv.core.errors import UsageError
+from multiconv.core.files import naming
 from multiconv.core.targets import plain_name
 from multiconv.lessons import digits
 from multiconv.lessons.run import CellPlace, Lesson, Picture
@@ -111,7 +112,8 @@ def export(of: Lesson, backend: str, file: Path, mnist: Path | None = None, *, f
                 "another folder, or overwrite that file with --force"
             )
     for path, content in contents.items():
-        path.write_bytes(content)
+        with naming(path):
+            path.write_bytes(content)
     return list(contents)
 
 

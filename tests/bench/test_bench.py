@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
 from contextlib import closing
@@ -484,6 +485,17 @@ def test_a_refused_journal_is_not_held(tmp_path):
         Journal(path, {})
     Journal(path, SETTINGS).close()
     del held
+
+
+def test_a_journal_that_can_not_be_written_is_named(tmp_path):
+    path = tmp_path / "journal"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*journal"):
+            Journal(path, SETTINGS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_device_keeps_no_journal():

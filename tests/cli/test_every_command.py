@@ -145,3 +145,33 @@ def test_wrong_words_end_in_a_sentence(
         else:
             ran = ended(*path, *before, parameter.opts[-1], word)
         assert ran.exit_code == 0 or ran.stderr.count("rror: ") + ran.stderr.count("multiconv: ") >= 1
+
+
+# ---- Files that can't be written
+
+RIGHT = {
+    "backends": (),
+    "env list": (),
+    "bench": ("numpy", *LAYER),
+    "check": ("numpy", "--examples", "0", "--values", "zeros"),
+    "capabilities": ("numpy", "--dtype", "float32"),
+    "properties": ("numpy",),
+    "quirks": ("int8-wraps",),
+    "lesson export": ("cross-correlation",),
+    "describe-kernel": ("[1, 2]",),
+}
+FILES = [
+    (path, option.opts[-1])
+    for path, option in PLACES
+    if isinstance(option, click.Option) and option.make_metavar(click.Context(main)) == "FILE"
+]
+
+
+@pytest.mark.parametrize(("path", "option"), FILES)
+def test_a_full_disk_ends_in_one_sentence(path: tuple[str, ...], option: str) -> None:
+    ran = ended(*path, *RIGHT[" ".join(path)], option, "/dev/full")
+    if option == "--resume":
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert "Error: /dev/full can't keep a journal: it is not a regular file\n" in ran.stderr
+    else:
+        assert (ran.exit_code, ran.output) == (1, "multiconv: /dev/full: No space left on device\n")
