@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT
+from conftest import ROOT, TESTS
 
 from multiconv.check.cases import Draws
 from multiconv.check.results import Report
@@ -53,7 +53,8 @@ def test_a_command_writes_what_its_schema_says(name: str, command: list[str]) ->
     validate(name, json.loads(ran.stdout))
 
 
-def test_a_report_of_disagreements_is_what_the_schema_says() -> None:
+def test_a_report_of_disagreements_is_what_the_schema_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TESTS / "check")
     from test_check import Crashes, PadsTheWrongSide, RoundsToHalf
 
     reports = []
