@@ -36,9 +36,9 @@ class Source(importlib.abc.MetaPathFinder):
 
 
 def die_with_parent(lifeline: int) -> None:
-    """Have this process killed when the parent's end of a pipe closes, even while it hangs in foreign code."""
+    """Have this process group killed when the parent's end of a pipe closes, even while it hangs in foreign code."""
     if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 

@@ -547,6 +547,22 @@ def test_children_of_a_worker_end_with_it():
     assert gone([child])
 
 
+PARENT_WITH_A_CHILD = """
+backend = start()
+assert np.array_equal(ask(backend, Trouble.HAVE_A_CHILD), RIGHT)
+print(pid(backend), child_of(backend.worker._running.written()), flush=True)
+time.sleep(60)
+"""
+
+
+def test_children_of_a_worker_end_with_its_parent(tmp_path):
+    parent = script(PARENT_WITH_A_CHILD, tmp_path)
+    pids = parent.stdout.readline().split()
+    assert len(pids) == 2
+    parent.kill()
+    assert gone(pids)
+
+
 def gone_at_once(pid):
     return not Path(f"/proc/{pid}").exists()
 
