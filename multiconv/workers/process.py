@@ -181,6 +181,8 @@ class Worker:
         self.starts += 1
         try:
             answer, _ = self._receive(START_TIMEOUT, 0)
+            if "value" in answer and not _is_greeting(answer["value"]):
+                raise Garbled(f"it does not describe itself: {answer['value']!r}")
         except (Garbled, EOFError, OSError) as error:
             how = self._how_it_ended(error)
             raise BackendUnavailable(
@@ -228,6 +230,8 @@ class Worker:
         answer, arrays = self._running.receive(timeout)
         if answer.get("number") != number or not ("value" in answer or "error" in answer):
             raise Garbled(f"it does not answer request {number}: {answer}")
+        if "error" in answer and not _is_error(answer["error"]):
+            raise Garbled(f"it does not describe its error: {answer['error']!r}")
         return answer, arrays
 
     def _give_up(self, error: Exception, problem: dict[str, Any]) -> NoReturn:
@@ -299,6 +303,17 @@ def source_places(entry_point: str) -> dict[str, str]:
 def _tail(process: Process) -> str:
     written = process.written()
     return f"; it wrote:\n{written}" if written else ""
+
+
+def _is_error(described: Any) -> bool:
+    fields = ("type", "message", "traceback")
+    return isinstance(described, dict) and all(isinstance(described.get(field), str) for field in fields)
+
+
+def _is_greeting(described: Any) -> bool:
+    """Return whether this is what `multiconv.guest.service.Service.hello` returns."""
+    fields = {"version", "dtypes", "compiles", "multiplies_zeros", "python", "pid"}
+    return isinstance(described, dict) and fields <= described.keys()
 
 
 def checked_timeout(seconds: Any) -> float:

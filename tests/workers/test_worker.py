@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -136,6 +137,7 @@ DEATHS = {
     Trouble.EXIT: "ended with exit status 7",
     Trouble.SEND_GARBAGE: "sent what is no answer",
     Trouble.SEND_NO_ANSWER: "sent what is no answer",
+    Trouble.SEND_MALFORMED_ERROR: "sent what is no answer .it does not describe its error: {'type': 'OSError'}",
     Trouble.SEND_AN_ANSWER_MORE: "sent what is no answer .it does not answer request",
     Trouble.SIGNAL_35: "was killed by signal 35",
 }
@@ -783,6 +785,19 @@ def test_a_python_that_is_none(tmp_path, status):
     assert first == f"numpy can't run in {python}: it is no Python that works; it wrote: 'I am a teapot'"
     assert second == (
         f"trouble can't be loaded in {python}: the process ended with exit status {status}; it wrote:\nI am a teapot"
+    )
+
+
+def test_a_worker_that_does_not_describe_itself(tmp_path):
+    text = json.dumps({"number": 0, "value": {"version": "1"}, "arrays": [], "arena": 0}).encode()
+    frame = struct.pack("!i", 4 + len(text)) + struct.pack("<I", len(text)) + text
+    greet = f"import json, os, sys\nos.write(json.loads(sys.argv[-1])['connection'], {frame!r})\n"
+    python = not_a_python(tmp_path, f"#!{sys.executable}\n{greet}")
+    with pytest.raises(mc.BackendUnavailable) as caught:
+        start(python)
+    assert str(caught.value) == (
+        f"trouble can't be loaded in {python}: the process sent what is no answer "
+        "(it does not describe itself: {'version': '1'})"
     )
 
 

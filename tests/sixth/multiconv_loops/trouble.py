@@ -65,14 +65,18 @@ def _send_half() -> None:
     time.sleep(1000)
 
 
-def _send_no_answer() -> None:
-    text = b'{"arrays": [], "arena": 0}'
+def _send_answer(**fields: Any) -> None:
+    text = json.dumps({"arrays": [], "arena": 0, **fields}).encode()
     _send(struct.pack("!i", 4 + len(text)) + struct.pack("<I", len(text)) + text)
 
 
-def _send_an_answer_more() -> None:
-    text = b'{"arrays": [], "arena": 0, "value": null, "number": 0}'
-    _send(struct.pack("!i", 4 + len(text)) + struct.pack("<I", len(text)) + text)
+def _request_number() -> int:
+    """Return the number of the request that is being answered, which only the server's loop knows."""
+    frame = sys._getframe()
+    while "request" not in frame.f_locals:
+        assert frame.f_back is not None
+        frame = frame.f_back
+    return int(frame.f_locals["request"]["number"])
 
 
 def _have_a_child() -> None:
@@ -128,6 +132,7 @@ class Trouble(IntEnum):
     SEND_AN_ANSWER_MORE = 19
     SIGNAL_35 = 20
     LIST_DESCRIPTORS = 21
+    SEND_MALFORMED_ERROR = 22
 
 
 TROUBLES: dict[float, Callable[[], Any]] = {
@@ -143,12 +148,13 @@ TROUBLES: dict[float, Callable[[], Any]] = {
     Trouble.NO_ARRAY: object,
     Trouble.CONV_ERROR: lambda: _raise(ConvError("no convolution")),
     Trouble.SEND_HALF: _send_half,
-    Trouble.SEND_NO_ANSWER: _send_no_answer,
+    Trouble.SEND_NO_ANSWER: _send_answer,
+    Trouble.SEND_MALFORMED_ERROR: lambda: _send_answer(number=_request_number(), error={"type": "OSError"}),
     Trouble.NAP: lambda: time.sleep(0.5),
     Trouble.HAVE_A_CHILD: _have_a_child,
     Trouble.DIE_BEFORE_A_CHILD: _die_before_a_child,
     Trouble.SHRINK_THE_SHARED_MEMORY: _shrink_the_shared_memory,
-    Trouble.SEND_AN_ANSWER_MORE: _send_an_answer_more,
+    Trouble.SEND_AN_ANSWER_MORE: lambda: _send_answer(number=0, value=None),
     Trouble.LIST_DESCRIPTORS: _list_descriptors,
     Trouble.SIGNAL_35: lambda: os.kill(os.getpid(), 35),
 }
