@@ -115,6 +115,8 @@ class Wire:
         ------
         TypeError
             If an array holds Python objects, whose bytes mean nothing in another process.
+        ValueError
+            If the header and the small arrays together exceed `LONGEST_FRAME`, which the other side would refuse.
         OSError, MemoryError
             If there is not enough memory for the arena.
         """
@@ -145,7 +147,10 @@ class Wire:
             for start, array in shared:
                 np.ndarray(array.shape, array.dtype, arena, start)[...] = array
         text = json.dumps({**header, "arrays": entries, "arena": arena_end}).encode()
-        return b"".join((LENGTH.pack(len(text)), text, *inline))
+        frame = b"".join((LENGTH.pack(len(text)), text, *inline))
+        if len(frame) > LONGEST_FRAME:
+            raise ValueError(f"a frame of {len(frame)} bytes can't be sent, only {LONGEST_FRAME}: send fewer arrays")
+        return frame
 
     def receive(self) -> tuple[dict[str, Any], list[Host | None]]:
         """Receive the other side's next header and arrays.

@@ -140,8 +140,7 @@ class Worker:
                 self._running.wire.connection.send_bytes(frame)
                 answer, results = self._receive(self.timeout, number)
                 results = [None if r is None else np.array(r) for r in results]
-            except ResourceError:
-                self.stop()
+            except ResourceError:  # the answer has arrived, but this process can't map it
                 raise
             except (Garbled, EOFError, OSError) as error:
                 self._give_up(error, self._described(method, plain, arrays))

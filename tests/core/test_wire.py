@@ -214,6 +214,16 @@ def test_python_objects_are_not_sent(ends, shape):
     assert not ends[1].connection.poll(0)
 
 
+@pytest.mark.parametrize(
+    ("header", "arrays"),
+    [({"text": "a" * LONGEST_FRAME}, []), ({}, [np.zeros(INLINE, "uint8")] * 257)],
+    ids=["a long header", "many arrays"],
+)
+def test_a_frame_too_long_to_receive_is_not_made(ends, header, arrays):
+    with pytest.raises(ValueError, match=r"^a frame of 16\d{6} bytes can't be sent, only 16777216: send fewer arrays$"):
+        ends[0].framed(header, arrays)
+
+
 def test_the_end_of_the_other_side_is_the_end_of_the_line(ends):
     ends[0].connection.close()
     with pytest.raises(EOFError):

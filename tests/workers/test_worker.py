@@ -739,6 +739,36 @@ def test_what_this_process_lacks_is_not_the_backends_fault():
     assert set(starts) == {"ResourceError a worker for numpy can't be started: Too many open files"}
 
 
+UNMAPPABLE = """
+import resource
+from multiconv.core.errors import ResourceError
+
+backend = registry.new_worker("numpy")
+assert works(backend)
+before = pid(backend)
+mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (mapped + (16 << 20), hard))
+with pytest.raises(ResourceError, match="bytes of an answer can't be mapped into memory: .*Cannot allocate memory"):
+    backend.cross_correlate(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), padding=1000)
+resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+assert works(backend) and pid(backend) == before
+"""
+
+
+def test_an_answer_that_this_process_can_not_map_leaves_the_worker_alone(tmp_path):
+    assert script(UNMAPPABLE, tmp_path).wait(60) == 0
+
+
+def test_too_many_arrays_for_a_request_leave_the_worker_alone(numpy):
+    assert works(numpy)
+    before = pid(numpy)
+    with pytest.raises(ValueError, match="a frame of .* bytes can't be sent"):
+        numpy.worker.compute("loop", *[np.zeros(1 << 16, "uint8")] * 257, name="corr2d")
+    assert works(numpy)
+    assert pid(numpy) == before
+
+
 def test_a_python_with_a_null_character_in_its_name():
     with pytest.raises(mc.BackendUnavailable, match="can't run in"):
         start("/usr/bin/py\0thon")
