@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -64,7 +65,7 @@ class Process:
         self._wire: Wire | None = None
         _processes.add(self)
         try:
-            with ExitStack() as undo:
+            with _fork_lock, ExitStack() as undo:
                 self._start(undo, name, python, setup, environment, timeout)
                 undo.pop_all()
         except OSError as error:
@@ -81,9 +82,9 @@ class Process:
     ) -> None:
         def own(descriptor: int) -> int:
             self._descriptors.append(descriptor)
-            undo.callback(os.close, descriptor)
             return descriptor
 
+        undo.callback(self.hang_up)
         ours, theirs = (sock.detach() for sock in socket.socketpair())
         own(ours)
         with ExitStack() as passed:
@@ -155,7 +156,8 @@ class Process:
     def end(self) -> None:
         """Let it exit if it is idle, so that its framework removes its temporary files, and kill it otherwise."""
         try:
-            self.wire.connection.close()
+            with _fork_lock:
+                self.wire.connection.close()
             self._await_exit(GRACE_SECONDS)
         finally:
             self._kill_and_reap()
@@ -165,10 +167,11 @@ class Process:
 
     def hang_up(self) -> None:
         """Close the descriptors. A fork of this process does so too, so that it does not keep the worker alive."""
-        if self._wire is not None:
-            self._wire.close()
-        while self._descriptors:
-            with suppress(OSError):  # a fork in the middle of the start may have closed it by the wire
+        with _fork_lock:
+            wire, self._wire = self._wire, None
+            if wire is not None:
+                wire.close()
+            while self._descriptors:
                 os.close(self._descriptors.pop())
 
     def how_it_ended(self) -> str:
@@ -216,7 +219,10 @@ class Process:
 def _after_fork() -> None:
     for process in _processes:
         process.hang_up()
+    _fork_lock.release()
 
 
 _processes: weakref.WeakSet[Process] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_after_fork)
+_fork_lock = threading.RLock()
+"""Held while descriptors are opened or closed, so that a fork by another thread finds each one known or closed."""
+os.register_at_fork(before=_fork_lock.acquire, after_in_parent=_fork_lock.release, after_in_child=_after_fork)

@@ -668,6 +668,54 @@ def test_a_fork_while_a_worker_starts_does_not_keep_it_alive(tmp_path):
         os.kill(child, signal.SIGKILL)
 
 
+FORKS_IN_STARTS = """
+def lines():
+    targets = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            targets.append(str(fd.readlink()))
+    return sum(target.startswith(("socket:", "pipe:", "/memfd:")) for target in targets)
+
+before, statuses = lines(), []
+def fork_again_and_again():
+    for _ in range(100):
+        child = os.fork()
+        if child == 0:
+            os._exit(lines() > before)
+        statuses.append(os.waitpid(child, 0)[1])
+forking = threading.Thread(target=fork_again_and_again)
+forking.start()
+while forking.is_alive():
+    with suppress(mc.BackendUnavailable):
+        start("/bin/false")
+assert statuses == [0] * 100
+"""
+
+
+def test_a_fork_at_any_moment_of_a_start_has_no_line_to_the_worker(tmp_path):
+    assert script(FORKS_IN_STARTS, tmp_path).wait(60) == 0
+
+
+FORK_AFTER_A_CRASH = """
+backend = start()
+try:
+    ask(backend, Trouble.EXIT)
+except mc.BackendCrashed as error:
+    kept = error  # and with it the process that it is about
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+child = os.fork()
+if child == 0:
+    for file in files:
+        os.fstat(file)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_fork_after_a_crash_closes_no_file_of_anyone_else(tmp_path):
+    assert script(FORK_AFTER_A_CRASH, tmp_path).wait(60) == 0
+
+
 @pytest.mark.parametrize("timeout", [float("inf"), 1e300, 2**31, 1e-9 + 100])
 def test_any_timeout_above_0_is_one(timeout):
     before = open_files()
