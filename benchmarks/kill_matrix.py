@@ -259,7 +259,7 @@ NOT_FOUND = """\
 LEGEND = """\
 ## The laws
 
-C is `cross_correlate`, K `convolve`, T `conv_transpose`; `multiconv/oracle/laws.py` has the rest.
+C is `cross_correlate`, K `convolve`, T `conv_transpose`; `multiconv/oracle/laws/__init__.py` has the rest.
 """
 CATALOGUE = """\
 ## The mutants
