@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given
 
 from multiconv.core.errors import UsageError
-from multiconv.lessons import kernels
 from multiconv.lessons.kernels import blur, describe, describe_all, directional_edge, parse, second_derivative, table
+from multiconv.lessons.kernels.frequency import CIRCLES, DIRECTIONS, magnitudes
 
 SOBEL_X = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
 SOBEL_Y = [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
@@ -202,12 +202,12 @@ def test_symmetries():
 
 def test_the_circles_sample_the_dft_of_the_zero_padded_kernel():
     kernel = np.random.default_rng(0).integers(-4, 5, (3, 4))
-    size = 2 * kernels.CIRCLES
+    size = 2 * CIRCLES
     dft = np.abs(np.fft.fft2(kernel, (size, size)))
     rows = [[Fraction(int(k)) for k in row] for row in kernel]
-    circles = kernels._magnitudes(rows)
-    assert circles[:, 0] == pytest.approx(dft[0, : kernels.CIRCLES + 1], abs=1e-12)
-    assert circles[:, kernels.DIRECTIONS // 2] == pytest.approx(dft[: kernels.CIRCLES + 1, 0], abs=1e-12)
+    circles = magnitudes(rows)
+    assert circles[:, 0] == pytest.approx(dft[0, : CIRCLES + 1], abs=1e-12)
+    assert circles[:, DIRECTIONS // 2] == pytest.approx(dft[: CIRCLES + 1, 0], abs=1e-12)
 
 
 def test_a_tolerance_sees_through_noise():
@@ -430,7 +430,7 @@ def test_parse_reads_what_was_written(kernel, form):
         (np.zeros((2, 3, 3)), r"one or two axes, .* \(2, 3, 3\)"),
         ([[1, float("nan")]], "finite real number, not nan"),
         ([[1, float("-inf")]], "finite real number, not -inf"),
-        ([[1, 2], [3]], r"equally long: \[\[1, 2\], \[3\]\]"),
+        ([[1, 2], [3]], r"the same length: \[\[1, 2\], \[3\]\]"),
         ("[[1, 2]]", r"not the text '\[\[1, 2\]\]'"),
         ([["a"]], r"real numbers, not of <U1: \[\['a'\]\]"),
         ([[1j]], "real numbers, not of complex128"),
@@ -446,20 +446,20 @@ def test_what_is_no_kernel_is_refused(kernel, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is written as .*, not ''"),
-        ("edges", "is written as .*, not 'edges'"),
-        ("5", "is written as .*, not '5'"),
-        ("[[1, 2]", "is written as"),
-        ("[" * 100_000, "is written as"),
-        ('{"a": [1]}', "is written as"),
-        ("[[1, 2], [3]]", r"equally long.*: \[\[1, 2\], \[3\]\]"),
-        ("[[1], 2]", r"equally long.*: \[\[1\], 2\]"),
-        ("[[], []]", "not empty"),
-        ("[[1, NaN]]", "'NaN' is no number"),
-        ("[[true]]", "'true' is no number"),
-        ("[1 2]", "'1 2' is no number"),
+        ("", "must be a list such as .*, not ''"),
+        ("edges", "must be a list such as .*, not 'edges'"),
+        ("5", "must be a list such as .*, not '5'"),
+        ("[[1, 2]", "must be a list such as"),
+        ("[" * 100_000, "must be a list such as"),
+        ('{"a": [1]}', "must be a list such as"),
+        ("[[1, 2], [3]]", r"the same length.*: \[\[1, 2\], \[3\]\]"),
+        ("[[1], 2]", r"the same length.*: \[\[1\], 2\]"),
+        ("[[], []]", "not be empty"),
+        ("[[1, NaN]]", "'NaN' is not a number"),
+        ("[[true]]", "'true' is not a number"),
+        ("[1 2]", "'1 2' is not a number"),
         ("[1/0]", "'1/0' divides by zero"),
-        ("[1e999999999]", "'1e999999999' is no number"),
+        ("[1e999999999]", "'1e999999999' is not a number"),
     ],
 )
 def test_what_is_no_text_of_a_kernel_is_refused(text, words):
@@ -470,14 +470,14 @@ def test_what_is_no_text_of_a_kernel_is_refused(text, words):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: blur(0), "1 or more, not 0"),
+        (lambda: blur(0), "at least 1, not 0"),
         (lambda: blur(3, sigma=0), "positive and finite, not 0"),
-        (lambda: directional_edge(0, 1), "2 or more, not 1"),
+        (lambda: directional_edge(0, 1), "at least 2, not 1"),
         (lambda: directional_edge(float("nan")), "finite, not nan"),
-        (lambda: second_derivative(0, 2), "3 or more, not 2"),
-        (lambda: second_derivative(0, 3.0), "3 or more, not 3.0"),
+        (lambda: second_derivative(0, 2), "at least 3, not 2"),
+        (lambda: second_derivative(0, 3.0), "at least 3, not 3.0"),
         (lambda: describe([[1]], tolerance=-1), r"\[0, 1\), not -1"),
-        (lambda: describe_all(SOBEL_X), r"three axes or more.* \(3, 3\)"),
+        (lambda: describe_all(SOBEL_X), r"at least three axes.* \(3, 3\)"),
     ],
 )
 def test_what_cannot_be_made_is_refused(make, words):
