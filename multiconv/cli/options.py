@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterable
 from math import isnan
 from pathlib import Path
@@ -48,10 +49,19 @@ class Group(click.Group):
                 raise
             named = f"{error.filename}: " if error.filename else ""
             click.echo(f"multiconv: {named}{error.strerror or error}", err=True)
+            _give_up_output()
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("multiconv: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _give_up_output() -> None:
+    """Discard output that can't be written. Python would try again at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Seconds(click.FloatRange):
