@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import multiconv as mc
 from multiconv.check.run import check
-from multiconv.testing.strategies import with_values
+from multiconv.testing.problem_values import with_values
 
 SIDES = (7, 14, 28, 56)
 VALUES = (("float32", "integers"), ("float32", "normal"), ("float64", "normal"))

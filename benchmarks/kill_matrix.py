@@ -28,7 +28,7 @@ from multiconv.oracle.judgement import Expected
 from multiconv.oracle.laws import LAWS, Law
 from multiconv.oracle.problem import DIRECTIONS, Problem, judged
 from multiconv.testing.candidate import Candidate
-from multiconv.testing.strategies import draw_problems
+from multiconv.testing.drawing import draw_problems
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 

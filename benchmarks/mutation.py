@@ -71,7 +71,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "check.cases": ("check/test_check_counts.py", "check/test_check.py"),
     "check.run": ("check/test_check_counts.py", "check/test_check.py"),
-    "testing.strategies": ("testing/test_drawing.py", "testing/test_coverage.py"),
+    "testing.drawing": ("testing/test_drawing.py", "testing/test_coverage.py"),
+    "testing.strategies": ("testing/test_drawing.py", "testing/test_testing.py"),
     "testing.shrinking": ("testing/test_shrinking.py",),
 }
 """The tests of each module."""

@@ -19,7 +19,7 @@ from multiconv.core.framework import FrameworkBackend
 from multiconv.oracle.judgement import Expected, Judgement, judge
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.testing.strategies import draw_problems
+from multiconv.testing.drawing import draw_problems
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 SHAPES = 40  # for JAX, which compiles each shape

@@ -36,7 +36,7 @@ from multiconv.core.spec import ConvSpec
 from multiconv.core.targets import ORDER
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
-from multiconv.testing.strategies import with_values
+from multiconv.testing.problem_values import with_values
 from multiconv.workers.process import FILLED_MEMORY, PATIENT_THREADS
 from multiconv.workers.remote import RemoteBackend
 

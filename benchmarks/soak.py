@@ -20,7 +20,7 @@ from rich.table import Table
 from multiconv.check.run import check
 from multiconv.core.targets import ORDER
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.testing.strategies import DTYPES
+from multiconv.testing.levels import DTYPES
 
 LOG = Path(__file__).parent / "results" / "soak.jsonl"
 

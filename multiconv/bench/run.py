@@ -42,7 +42,7 @@ from multiconv.core.types import Progress, no_progress
 from multiconv.layers import Layer
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
-from multiconv.testing.strategies import with_values
+from multiconv.testing.problem_values import with_values
 
 CHECKED_WINDOWS = 1 << 25  # most numbers that the oracle gathers: 256 MB, one or two seconds
 CHECKED_PRODUCTS = {"float64": 1 << 24}  # computed in longdouble, for which there is no BLAS

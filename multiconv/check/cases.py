@@ -16,9 +16,10 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Expected
 from multiconv.oracle.problem import DIRECTIONS, Problem
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, DTYPES, LAYOUT_LEVELS, NON_EMPTY_BATCHES
 from multiconv.testing.network_layers import layer_problem, layer_problems
-from multiconv.testing.strategies import DTYPES, draw_problems, given_values, identity
+from multiconv.testing.problem_values import given_values, identity
 
 EXAMPLES = 200
 CANDIDATE_EXAMPLES = 400

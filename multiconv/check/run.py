@@ -30,9 +30,8 @@ from multiconv.oracle.problem import DIRECTIONS, Problem, first_fault, judged
 from multiconv.oracle.values import values_for
 from multiconv.testing import candidate
 from multiconv.testing.coverage import Coverage
-from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, LAYOUT_LEVELS, NON_EMPTY_BATCHES
+from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, DTYPES, LAYOUT_LEVELS, NON_EMPTY_BATCHES, problem_levels
 from multiconv.testing.shrinking import Answered, reduced
-from multiconv.testing.strategies import DTYPES, problem_levels
 from multiconv.workers import compile_cache
 from multiconv.workers.process import FILLED_MEMORY, PATIENT_THREADS
 from multiconv.workers.remote import RemoteBackend

@@ -81,7 +81,7 @@ def script(backend: str, problem: Problem, direction: str, judgement: Judgement)
     Examples
     --------
     >>> from multiconv import ConvSpec
-    >>> from multiconv.testing.strategies import given_values
+    >>> from multiconv.testing.problem_values import given_values
     >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
     >>> text = script("torch", problem, "forward", Judgement(0.0))
     >>> print(text[text.index("def correlate") : text.index("def answer")])

@@ -51,7 +51,7 @@ class Problem:
         Biases for the C_out channels of the result and for the C_in channels of the transposed convolution's result.
         Either both are arrays or both are None.
     values : str
-        The kind of values, as in `multiconv.testing.strategies.with_values`, or ``"given"``.
+        The kind of values, as in `multiconv.testing.problem_values.with_values`, or ``"given"``.
     seed : int or None
         The seed from which `with_values` drew the values; None if they were given.
     arrangement : str
@@ -116,7 +116,7 @@ class Problem:
 
         Examples
         --------
-        >>> from multiconv.testing.strategies import given_values
+        >>> from multiconv.testing.problem_values import given_values
         >>> given_values("mine", ConvSpec(stride=2), np.ones((1, 1, 3)), np.ones((1, 1, 2))).describe()["x"]
         [1, 1, 3]
         """
@@ -140,7 +140,7 @@ class Problem:
         Examples
         --------
         >>> from multiconv import backend
-        >>> from multiconv.testing.strategies import given_values
+        >>> from multiconv.testing.problem_values import given_values
         >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
         >>> dict(problem.answers(backend("numpy"), "forward"))
         {'forward': array([[[2., 2.]]])}
@@ -185,7 +185,7 @@ class Problem:
         Examples
         --------
         >>> from multiconv import backend
-        >>> from multiconv.testing.strategies import given_values
+        >>> from multiconv.testing.problem_values import given_values
         >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
         >>> for what, answer in problem.again(backend("numpy")):
         ...     print(what, answer)
@@ -225,7 +225,7 @@ class Problem:
 
         Examples
         --------
-        >>> from multiconv.testing.strategies import given_values
+        >>> from multiconv.testing.problem_values import given_values
         >>> problem = given_values("mine", ConvSpec(), np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]]))
         >>> problem.expectations()["forward"].value
         array([[[21., 32.]]])
@@ -395,7 +395,7 @@ def judged(
     Examples
     --------
     >>> from multiconv import backend
-    >>> from multiconv.testing.strategies import given_values
+    >>> from multiconv.testing.problem_values import given_values
     >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
     >>> all(j.fault is None for _, _, j in judged(problem, backend("numpy"), problem.expectations()))
     True
@@ -444,7 +444,7 @@ def first_fault(problem: Problem, backend: Backend, direction: str, algorithm: s
     Examples
     --------
     >>> from multiconv import backend
-    >>> from multiconv.testing.strategies import given_values
+    >>> from multiconv.testing.problem_values import given_values
     >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
     >>> first_fault(problem, backend("numpy"), "forward")[1].fault is None
     True

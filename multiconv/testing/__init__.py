@@ -15,14 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiconv.oracle.values import ALL_VALUES, VALUES
     from multiconv.testing.conformance import assert_conforms
-    from multiconv.testing.strategies import (
-        SITUATIONS,
-        draw_problems,
-        given_values,
-        problems,
-        specs,
-        with_values,
-    )
+    from multiconv.testing.drawing import draw_problems
+    from multiconv.testing.problem_values import given_values, with_values
+    from multiconv.testing.situations import SITUATIONS
+    from multiconv.testing.strategies import problems, specs
 
 __all__ = [
     "ALL_VALUES",
@@ -36,14 +32,20 @@ __all__ = [
     "with_values",
 ]
 
+_MODULES = {
+    "ALL_VALUES": "multiconv.oracle.values",
+    "SITUATIONS": "multiconv.testing.situations",
+    "VALUES": "multiconv.oracle.values",
+    "assert_conforms": "multiconv.testing.conformance",
+    "draw_problems": "multiconv.testing.drawing",
+    "given_values": "multiconv.testing.problem_values",
+    "problems": "multiconv.testing.strategies",
+    "specs": "multiconv.testing.strategies",
+    "with_values": "multiconv.testing.problem_values",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from_values = name in ("ALL_VALUES", "VALUES")
-    of = (
-        "multiconv.oracle.values"
-        if from_values
-        else f"{__name__}.{'conformance' if name == 'assert_conforms' else 'strategies'}"
-    )
-    return getattr(import_module(of), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -18,15 +18,12 @@ from multiconv.oracle.fast_bounds import ALGORITHMS
 from multiconv.oracle.problem import Problem, first_fault
 from multiconv.oracle.values import ALL_VALUES, values_for
 from multiconv.testing.candidate import Candidate
+from multiconv.testing.drawing import draw_problems
 from multiconv.testing.fixed_options import settled, some_of
-from multiconv.testing.levels import CHANNELS_FIRST, FACTORS, NON_EMPTY_BATCHES
+from multiconv.testing.levels import CHANNELS_FIRST, DTYPES, FACTORS, NON_EMPTY_BATCHES
 from multiconv.testing.network_layers import layer_problems
+from multiconv.testing.problem_values import identity
 from multiconv.testing.shrinking import Answered, Finding, reduced
-from multiconv.testing.strategies import (
-    DTYPES,
-    draw_problems,
-    identity,
-)
 
 __tracebackhide__ = True  # pytest shows the line of the test that called, and none of this module
 EXAMPLES = 400

@@ -27,8 +27,11 @@ import numpy.typing as npt
 
 from multiconv.core.errors import ConvError
 from multiconv.core.memory import ARRANGEMENTS
+from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import ALL_VALUES
 from multiconv.testing.levels import (
     BATCHES,
+    DTYPES,
     EMPTY_BATCH,
     FACTORS,
     IMPOSSIBLE,
@@ -38,6 +41,7 @@ from multiconv.testing.levels import (
     Row,
     Signature,
     levels_of,
+    problem_levels,
 )
 from multiconv.testing.settling import Picks, settle
 
@@ -134,7 +138,7 @@ def design(count: int, seed: int, coverage: Coverage, fixed: Mapping[str, Any] =
     coverage : Coverage
         The pairs covered so far. The problems are added to it.
     fixed : mapping
-        As in `multiconv.testing.strategies.draw_problems`.
+        As in `multiconv.testing.drawing.draw_problems`.
 
     Raises
     ------
@@ -200,3 +204,25 @@ def _rows(coverage: Coverage, weights: npt.NDArray[Any], rng: np.random.Generato
     gains = (adds & (~in_empty | (rows[:, a] == empty) | (rows[:, b] == empty))).sum(axis=1)
     order = np.argsort(-gains, kind="stable")
     return [rows[n].tolist() for n in order if possible[n]]
+
+
+def share_covered(
+    problems: Sequence[Problem],
+    dtypes: Sequence[str] = DTYPES,
+    values: Sequence[str] = ALL_VALUES,
+    arrangements: Sequence[str] = tuple(ARRANGEMENTS),
+    layouts: Sequence[str] = LAYOUT_LEVELS,
+    batches: Sequence[str] = tuple(BATCHES),
+) -> float:
+    """Return the share of the possible pairs of levels that problems cover.
+
+    Examples
+    --------
+    >>> from multiconv.testing.drawing import draw_problems
+    >>> share_covered(draw_problems(40, 0)) < share_covered(draw_problems(80, 0)) < 1
+    True
+    """
+    coverage = Coverage(dtypes, values, arrangements, layouts, batches)
+    for problem in problems:
+        coverage.add(problem_levels(problem))
+    return coverage.share

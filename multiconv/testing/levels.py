@@ -15,6 +15,7 @@ from typing import Any
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Shape
+from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
 
 Signature = tuple[ConvSpec, Shape, Shape, str, bool]
@@ -22,6 +23,8 @@ Signature = tuple[ConvSpec, Shape, Shape, str, bool]
 Row = dict[str, str]
 """A level for each factor."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+DTYPES = ("float32", "float64")
+"""The dtypes that are drawn by default."""
 CHANNELS = {
     "1": (1,),
     "2-3": (2, 3),
@@ -171,3 +174,17 @@ def _output_level(g: Geometry) -> str:
     if width < 8:
         return "one" if width == 1 else "2-7"
     return "tail" if width % 8 else "multiple of 8"
+
+
+def problem_levels(problem: Problem) -> Row:
+    """Return a problem's level of each factor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from multiconv.testing.problem_values import given_values
+    >>> problem_levels(given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2))))["padding"]
+    'none'
+    """
+    signature = (problem.spec, problem.x.shape, problem.w.shape, problem.dtype, problem.bias is not None)
+    return levels_of(signature, problem.values, problem.arrangement)

@@ -9,7 +9,7 @@ from typing import Any
 from multiconv import layers
 from multiconv.oracle.problem import Problem
 from multiconv.testing.levels import NOTHING
-from multiconv.testing.strategies import with_values
+from multiconv.testing.problem_values import with_values
 
 LAYOUTS = {"resnet50": "NHWC", "vgg19": "NCHW", "mobilenet_v1": "NHWC"}
 """The layout in which each network was published."""
@@ -54,7 +54,7 @@ def layer_problems(
         The kinds of values to use. If both integers and normal values are among them, these two alternate.
     seed : int
     fixed : mapping
-        As in `multiconv.testing.strategies.draw_problems`.
+        As in `multiconv.testing.drawing.draw_problems`.
     products : int
         Maximum number of multiplications in a layer, on a smaller image.
 

@@ -71,7 +71,7 @@ def settle(row: Row, pick: Picks, fixed: Mapping[str, Any] = NOTHING, *, large: 
     row : dict
     pick : Picks
     fixed : mapping
-        As in `multiconv.testing.strategies.draw_problems`. Fixed options may have other levels than the row.
+        As in `multiconv.testing.drawing.draw_problems`. Fixed options may have other levels than the row.
     large : bool
         Whether the convolution may exceed `MOST_PRODUCTS` and `MOST_ELEMENTS`.
 

@@ -22,7 +22,7 @@ from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES, EXTREME, largest_integer
 from multiconv.testing.levels import NOTHING
-from multiconv.testing.strategies import with_values
+from multiconv.testing.problem_values import with_values
 
 TRIES = 300
 """Number of problems to try before shrinking."""
@@ -237,7 +237,7 @@ def smallest(
     enough : callable
         Called before each try. Returns whether to stop with the smallest problem so far.
     fixed : mapping
-        Options to keep, as in `multiconv.testing.strategies.draw_problems`.
+        Options to keep, as in `multiconv.testing.drawing.draw_problems`.
     values : sequence of str
         The kinds of values to use.
 

@@ -20,7 +20,12 @@ from multiconv.core.errors import BackendUnavailable, ConvError, UsageError
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
-from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_all, problems, seeded, specs, with_values
+from multiconv.oracle.values import seeded
+from multiconv.testing.drawing import draw_all
+from multiconv.testing.levels import DTYPES
+from multiconv.testing.problem_values import with_values
+from multiconv.testing.situations import SITUATIONS
+from multiconv.testing.strategies import problems, specs
 
 FAST = {"winograd", "fft"}
 DIRECT = [name for name in ALGORITHMS if name not in FAST]

@@ -19,7 +19,7 @@ from multiconv.check.run import CRASHES, _Run, check
 from multiconv.core.spec import Geometry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
-from multiconv.testing.strategies import draw_problems
+from multiconv.testing.drawing import draw_problems
 
 
 class Lent(NumpyBackend):

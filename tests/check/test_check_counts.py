@@ -22,8 +22,8 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.drawing import draw_problems
 from multiconv.testing.network_layers import layer_problems
-from multiconv.testing.strategies import draw_problems
 
 LONG = 50
 PLAIN = ("integers", "normal")

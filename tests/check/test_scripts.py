@@ -17,7 +17,9 @@ from multiconv import ConvSpec, registry
 from multiconv.check.scripts import script
 from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import DIRECTIONS
-from multiconv.testing.strategies import VALUES, draw_problems, given_values, seeded, with_values
+from multiconv.oracle.values import VALUES, seeded
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.problem_values import given_values, with_values
 
 FRAMEWORKS = ("torch", "jax", "tensorflow", "mxnet")
 BACKENDS = ("numpy", *FRAMEWORKS)

@@ -16,7 +16,7 @@ from multiconv.check.run import _Run
 from multiconv.cli.main import main
 from multiconv.survey.capabilities import BackendCapabilities, Capabilities, Surprise, capabilities
 from multiconv.survey.properties import properties
-from multiconv.testing.strategies import draw_problems
+from multiconv.testing.drawing import draw_problems
 
 FOLDER = ROOT / "docs" / "schemas"
 SCHEMAS = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in FOLDER.glob("*.schema.json")}

@@ -18,7 +18,9 @@ from multiconv.core import bounds
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
-from multiconv.testing.strategies import draw_problems, given_values, seeded, with_values
+from multiconv.oracle.values import seeded
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.problem_values import given_values, with_values
 
 U32, U64 = 2.0**-24, 2.0**-53
 REALS = ("normal", "wide")

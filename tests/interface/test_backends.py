@@ -13,7 +13,12 @@ import multiconv as mc
 from multiconv.core.spec import LARGEST, ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
-from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_signatures, problems, seeded, with_values
+from multiconv.oracle.values import seeded
+from multiconv.testing.drawing import draw_signatures
+from multiconv.testing.levels import DTYPES
+from multiconv.testing.problem_values import with_values
+from multiconv.testing.situations import SITUATIONS
+from multiconv.testing.strategies import problems
 
 POOL = draw_signatures(max(len(SITUATIONS), settings().max_examples // 4), seed=0)
 EVERY_PROBLEM = given(problem=problems(POOL))

@@ -18,7 +18,8 @@ from multiconv.core.framework import FrameworkBackend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
-from multiconv.testing.strategies import seeded, with_values
+from multiconv.oracle.values import seeded
+from multiconv.testing.problem_values import with_values
 
 LAYOUTS = [("channels_first",), ("channels_last",), ("channels_first", "channels_last")]
 PADS = ("none", "symmetric", "any")

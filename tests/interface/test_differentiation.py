@@ -14,7 +14,8 @@ import torch
 
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
-from multiconv.testing.strategies import given_values, seeded
+from multiconv.oracle.values import seeded
+from multiconv.testing.problem_values import given_values
 from multiconv.workers.process import source_places
 
 OPTIONS = [{}, {"stride": 2, "padding": ((1, 0), (2, 1))}, {"dilation": 2, "groups": 2, "padding": 2, "stride": 2}]

@@ -25,7 +25,7 @@ from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Pads, Shape
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
-from multiconv.testing.strategies import with_values
+from multiconv.testing.problem_values import with_values
 
 HALVES = ("float16", "bfloat16")
 MANY_CALLS = 1000

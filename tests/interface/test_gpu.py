@@ -15,7 +15,8 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Expected, Judgement, judge
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
-from multiconv.testing.strategies import draw_problems, with_values
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.problem_values import with_values
 
 SPEC = ConvSpec(padding=1)
 LONG_SUM = with_values(

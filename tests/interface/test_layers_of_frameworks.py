@@ -19,7 +19,8 @@ from flax import nnx
 import multiconv as mc
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
-from multiconv.testing.strategies import given_values, seeded, with_values
+from multiconv.oracle.values import seeded
+from multiconv.testing.problem_values import given_values, with_values
 from multiconv.workers.process import source_places
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -12,7 +12,7 @@ import pytest
 from multiconv.backends.numpy import NumpyBackend
 
 import multiconv as mc
-from multiconv.testing.strategies import seeded
+from multiconv.oracle.values import seeded
 
 Call = dict[str, Any]
 

@@ -19,7 +19,7 @@ from multiconv.backends.torch import TorchBackend
 from multiconv.core.errors import ConvError, UnsupportedError
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
-from multiconv.testing.strategies import given_values, with_values
+from multiconv.testing.problem_values import given_values, with_values
 
 CALLED = ("cross_correlate", "convolve", "conv_transpose", "cross_correlate_vjp")
 EVERY = (*CALLED, "layer")

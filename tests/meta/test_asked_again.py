@@ -9,7 +9,7 @@ import multiconv as mc
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.problem import Problem, judged
 from multiconv.testing.candidate import Candidate
-from multiconv.testing.strategies import given_values, with_values
+from multiconv.testing.problem_values import given_values, with_values
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -17,7 +17,7 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import DIRECTIONS, Problem
 from multiconv.testing.candidate import Candidate
-from multiconv.testing.strategies import draw_problems
+from multiconv.testing.drawing import draw_problems
 
 DEFAULT_EXAMPLES = 200
 Host = npt.NDArray[Any]

@@ -11,7 +11,8 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle import fast_bounds
 from multiconv.oracle.fast_bounds import ALGORITHMS, POINTS, normwise_constant, toom_cook
 from multiconv.oracle.judgement import judge
-from multiconv.testing.strategies import draw_problems, given_values, with_values
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.problem_values import given_values, with_values
 
 HINT = 'judge it by their bound, with algorithm="fft" or algorithm="winograd"'
 

@@ -13,7 +13,7 @@ import pytest
 from multiconv.core import bounds
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Expected, Judgement, Leave, Rounding, judge
-from multiconv.testing.strategies import given_values, with_values
+from multiconv.testing.problem_values import given_values, with_values
 
 INF, NAN = np.inf, np.nan
 

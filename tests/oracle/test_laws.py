@@ -18,7 +18,9 @@ from multiconv.core.types import Shape
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.laws import ALWAYS, INTEGERS, LAWS, NAN_STAYS_LOCAL, Law
 from multiconv.oracle.problem import Problem
-from multiconv.testing.strategies import draw_problems, given_values, specs, with_values
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.problem_values import given_values, with_values
+from multiconv.testing.strategies import specs
 
 Host = npt.NDArray[Any]
 Ask = Callable[..., Host]

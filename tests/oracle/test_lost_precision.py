@@ -20,7 +20,7 @@ from multiconv.oracle import precision
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.precision import lost
 from multiconv.oracle.values import VALUES, W, X, seeded
-from multiconv.testing.strategies import given_values, with_values
+from multiconv.testing.problem_values import given_values, with_values
 
 ROWS, COLUMNS = 40, 50
 WIDER = {"float16": "float32", "bfloat16": "float32", "float32": "float64", "float64": "longdouble"}

@@ -13,7 +13,7 @@ from multiconv.core.errors import ConvError
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle import nonfinite
 from multiconv.oracle.judgement import judge
-from multiconv.testing.strategies import given_values
+from multiconv.testing.problem_values import given_values
 
 DIRECTIONS = ("forward", "layer", "convolve", "input gradient", "kernel gradient", "bias gradient", "conv_transpose")
 NUMBERS = [nan, inf, -inf, 0.0, -0.0, 1.0, -1.0, 2.0, -3.0]

@@ -22,7 +22,8 @@ from multiconv.core import bounds, spec
 from multiconv.core.errors import ConvError
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle import definition, exact
-from multiconv.testing.strategies import seeded, specs
+from multiconv.oracle.values import seeded
+from multiconv.testing.strategies import specs
 
 MOST_PRODUCTS = 20_000
 

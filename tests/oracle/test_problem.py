@@ -11,7 +11,7 @@ import pytest
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import DIRECTIONS, first_fault, judged
-from multiconv.testing.strategies import given_values, with_values
+from multiconv.testing.problem_values import given_values, with_values
 
 SPEC = ConvSpec((2, 1), ((1, 0), (0, 2)), (1, 2), 2, "NHWC")
 OPTIONS = {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (1, 2), "groups": 2, "layout": "NHWC"}

@@ -21,9 +21,10 @@ import multiconv as mc
 from multiconv import registry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
+from multiconv.oracle.values import seeded
 from multiconv.survey import quirks
 from multiconv.survey.quirks import Found, Quirk
-from multiconv.testing.strategies import given_values, seeded
+from multiconv.testing.problem_values import given_values
 
 pytestmark = pytest.mark.xdist_group("quirks")  # so that what takes long is done in one process
 

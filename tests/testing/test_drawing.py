@@ -9,8 +9,9 @@ import pytest
 
 import multiconv as mc
 from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import VALUES
 from multiconv.testing import assert_conforms
-from multiconv.testing.strategies import VALUES, draw_problems
+from multiconv.testing.drawing import draw_problems
 
 NUMPY = mc.backend("numpy")
 SEEDS = range(8)

@@ -8,8 +8,10 @@ from multiconv.core.errors import UsageError
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.oracle.values import ALL_VALUES, VALUES
 from multiconv.testing import settling
-from multiconv.testing.levels import LAYOUT_LEVELS
-from multiconv.testing.strategies import DTYPES, SITUATIONS, draw_problems, problem_levels, share_covered
+from multiconv.testing.coverage import share_covered
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.levels import DTYPES, LAYOUT_LEVELS, problem_levels
+from multiconv.testing.situations import SITUATIONS
 
 
 def signatures(problems):

@@ -15,8 +15,8 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Judgement, judge
 from multiconv.oracle.values import ALL_VALUES, largest_integer
 from multiconv.testing.candidate import Candidate
+from multiconv.testing.problem_values import given_values, with_values
 from multiconv.testing.shrinking import REPEATS, Finding, _cost, no_larger, reduced, simpler_values
-from multiconv.testing.strategies import given_values, with_values
 
 LONG = 30.0
 

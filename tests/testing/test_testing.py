@@ -11,8 +11,11 @@ from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Shape
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
+from multiconv.oracle.values import VALUES
+from multiconv.testing.drawing import draw_problems
+from multiconv.testing.problem_values import given_values, with_values
 from multiconv.testing.shrinking import no_larger, smallest
-from multiconv.testing.strategies import VALUES, draw_problems, given_values, specs, with_values
+from multiconv.testing.strategies import specs
 
 
 @given(specs())

@@ -9,7 +9,7 @@ import pytest
 
 from multiconv import registry
 from multiconv.core.spec import ConvSpec
-from multiconv.testing.strategies import given_values
+from multiconv.testing.problem_values import given_values
 from multiconv.workers import compile_cache
 from multiconv.workers.compile_cache import JAX, TENSORFLOW
 

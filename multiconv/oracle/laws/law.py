@@ -75,7 +75,7 @@ class Law:
         --------
         >>> from multiconv import ConvSpec, backend
         >>> from multiconv.oracle.laws import LAWS
-        >>> from multiconv.testing.strategies import given_values
+        >>> from multiconv.testing.problem_values import given_values
         >>> problem = given_values("mine", ConvSpec(dilation=2), np.ones((1, 1, 5)), np.ones((1, 1, 2)))
         >>> law = next(law for law in LAWS if law.name == "dilated kernel")
         >>> law.judge(backend("numpy"), problem).ratio
