@@ -61,6 +61,12 @@ TESTS: dict[str, tuple[str, ...]] = {
         "oracle/test_nonfinite.py",
         "oracle/test_lost_precision.py",
     ),
+    "oracle.expectations": (
+        "oracle/test_judgement.py",
+        "oracle/test_fast_bounds.py",
+        "oracle/test_nonfinite.py",
+        "oracle/test_lost_precision.py",
+    ),
     "oracle.problem": (
         "oracle/test_problem.py",
         "oracle/test_judgement.py",

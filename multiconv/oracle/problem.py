@@ -1,30 +1,23 @@
-"""Test problems: a convolution with its arrays, the expected results, and the answers of a backend."""
+"""Test problems: a convolution with its arrays, run on a backend, and its answers judged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from multiconv.core import bounds, memory
+from multiconv.core import memory
 from multiconv.core.backend import Backend
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Host
-from multiconv.oracle import definition, fast_bounds, nonfinite, precision
-from multiconv.oracle.judgement import Expected, Judgement, Leave, Rounding, judge
+from multiconv.oracle.expectations import Oracle
+from multiconv.oracle.judgement import Expected, Judgement, judge
 
 INTEGER_VALUES = ("integers", "zeros")
 """The kinds of values that are small integers."""
-OPERANDS = {
-    "input gradient": ("dy", "w"),
-    "conv_transpose": ("dy", "w"),
-    "kernel gradient": ("x", "dy"),
-    "bias gradient": ("dy", "dy"),
-}
 DIRECTIONS = (
     "forward",
     "input gradient",
@@ -102,14 +95,7 @@ class Problem:
     @property
     def options(self) -> dict[str, Any]:
         """Return the options as keyword arguments of a backend's methods."""
-        s = self.spec
-        return {
-            "stride": s.stride,
-            "padding": s.padding,
-            "dilation": s.dilation,
-            "groups": s.groups,
-            "layout": s.layout,
-        }
+        return asdict(self.spec)
 
     def describe(self) -> dict[str, Any]:
         """Describe the problem for JSON, without its values.
@@ -230,144 +216,16 @@ class Problem:
         >>> problem.expectations()["forward"].value
         array([[[21., 32.]]])
         """
-        wide = {name: self._wide(getattr(self, name)) for name in ("x", "w", "dy", "bias", "x_bias")}
-        sizes = {name: None if a is None else np.abs(np.where(np.isfinite(a), a, 0)) for name, a in wide.items()}
-        normal = self._without_subnormals(sizes)
+        oracle = Oracle(self, algorithm)
         expected: dict[str, Expected] = {}
         for direction in directions:
             if direction == "bias gradient" and self.bias is None:
                 continue
             if direction == "layer" and "forward" in expected:
                 expected[direction] = expected["forward"]
-                continue
-            with np.errstate(invalid="ignore", over="ignore"):  # infinite, NaN or very large values
-                expected[direction] = self._expectation(direction, wide, sizes, normal, algorithm)
+            else:
+                expected[direction] = oracle.expected(direction)
         return expected
-
-    def _expectation(
-        self, direction: str, wide: dict[str, Any], sizes: dict[str, Any], normal: dict[str, Any], algorithm: str
-    ) -> Expected:
-        terms, dtype = self._terms(direction), self.dtype
-        value, leave = self._value(direction, wide)
-        fast = partial(self._fast_bound, direction, algorithm)
-        if algorithm == "direct" and self._is_exact(direction, terms, sizes):
-            return Expected(value, np.zeros(()), dtype, leave, fast=fast)
-        magnitude = self._laid_out(direction, self._sum(direction, **sizes))
-        flushed: Any = 0.0
-        if normal is not sizes:
-            flushed = magnitude - self._laid_out(direction, self._sum(direction, **normal))
-        bound = bounds.componentwise(magnitude, terms, dtype, flushed=flushed, if_finite=True)
-        if leave is None and terms * bounds.unit_roundoff(dtype) < 1:
-            finite = np.isfinite(value)  # a bias may be infinite or NaN
-            up, down = (m & finite for m in bounds.overflow(magnitude, np.where(finite, value, 0), terms, dtype))
-            leave = Leave(up, down, up & down, overflow=True) if up.any() or down.any() else None
-        if algorithm != "direct":
-            return Expected(value, np.maximum(bound, fast()), dtype, leave)
-        rounding = cache(partial(self._rounding, direction, wide, value, flushed)) if leave is None else None
-        return Expected(value, bound, dtype, leave, rounding, fast)
-
-    def _value(self, direction: str, wide: dict[str, Any]) -> tuple[Host, Leave | None]:
-        """Return the oracle's answer, and where NaN is as correct as a number."""
-        left, right = OPERANDS.get(direction, ("x", "w"))
-        if direction == "bias gradient" or all(np.isfinite(wide[name]).all() for name in (left, right)):
-            return self._laid_out(direction, self._sum(direction, **wide)), None
-
-        special = nonfinite.sums(
-            partial(self._products, direction), wide[left], wide[right], partial(self._taps, direction)
-        )
-        bias = wide["x_bias" if direction == "conv_transpose" else "bias"]
-        value = special.value
-        if bias is not None and not direction.endswith("gradient"):
-            value = value + bias.reshape(-1, *[1] * self.geometry.ndim)
-        value, on_padding = (self._laid_out(direction, a) for a in (value, special.on_padding))
-        nowhere = np.zeros((), bool)
-        return value, Leave(nowhere, nowhere, on_padding, overflow=False)
-
-    def _products(self, direction: str, left: Any, right: Any) -> Host:
-        """Compute the sums of products of these two operands, channels first, without a bias."""
-        operands = dict.fromkeys(("x", "w", "dy", "bias", "x_bias"))
-        operands.update(zip(OPERANDS.get(direction, ("x", "w")), (left, right)))
-        return self._sum(direction, **operands)
-
-    def _taps(self, direction: str, marked: Host) -> Host:
-        """Count the marked elements of the second operand in each sum, including those on the padding."""
-        g = self.geometry
-        if direction == "kernel gradient":
-            return np.asarray(marked.sum(axis=(0, *range(2, marked.ndim))).reshape(-1, *[1] * (g.ndim + 1)))
-        if direction in ("input gradient", "conv_transpose"):
-            by_group = marked.reshape(g.groups, g.out_channels // g.groups, g.in_channels // g.groups, -1)
-            return np.asarray(by_group.sum(axis=(1, 3)).reshape(1, -1, *[1] * g.ndim))
-        return np.asarray(marked.reshape(g.out_channels, -1).sum(axis=1).reshape(1, -1, *[1] * g.ndim))
-
-    def _rounding(self, direction: str, wide: dict[str, Any], value: Host, flushed: Any) -> Rounding:
-        """Return the expected rounding errors of correct answers."""
-        terms, u = self._terms(direction), bounds.unit_roundoff(self.dtype)
-        squares = {name: None if a is None else a**2 for name, a in wide.items()}
-        of_products = self._laid_out(direction, self._sum(direction, **squares))
-        deviation = precision.deviation(of_products, value, terms, u)
-        lost = bounds.underflow(terms, self.dtype) + flushed
-        counted = np.asarray((deviation > 100 * lost) & np.isfinite(deviation))
-        operands = [wide[name] for name in dict.fromkeys(OPERANDS.get(direction, ("x", "w")))]
-
-        def variety() -> float:
-            return np.unique(value).size / value.size if precision.independent(terms, *operands) else 0.0
-
-        return Rounding(deviation, counted, variety)
-
-    def _fast_bound(self, direction: str, algorithm: str) -> Host:
-        """Return the error bound of an FFT or Winograd algorithm; for ``"direct"``, the larger of the two."""
-        g = self.transposed if direction == "conv_transpose" else self.geometry
-        x, w, dy, bias, x_bias = (self._wide(a) for a in (self.x, self.w, self.dy, self.bias, self.x_bias))
-        bias = x_bias if direction == "conv_transpose" else None if direction.endswith("gradient") else bias
-        constant = fast_bounds.normwise_constant(g, direction, algorithm, self.dtype)
-        allowed = bounds.normwise(direction, x, w, bias, dy, g, constant, self.dtype)
-        of_images = direction not in ("kernel gradient", "bias gradient")
-        return self._laid_out(direction, allowed[None] if of_images else allowed)
-
-    def _without_subnormals(self, sizes: dict[str, Any]) -> dict[str, Any]:
-        """Set subnormal numbers to zero. If there are none, `sizes` is returned unchanged."""
-        tiny = float(bounds.finfo(self.dtype).tiny)
-        if self.integers or not any(a is not None and np.any((a > 0) & (a < tiny)) for a in sizes.values()):
-            return sizes
-        return {name: None if a is None else np.where(a < tiny, 0, a) for name, a in sizes.items()}
-
-    def _sum(self, direction: str, x: Any, w: Any, dy: Any, bias: Any, x_bias: Any) -> Host:
-        """Return the oracle's answer, channels first."""
-        g = self.geometry
-        if direction == "input gradient":
-            return definition.input_gradient(dy, w, g)
-        if direction == "kernel gradient":
-            return definition.kernel_gradient(x, dy, g)
-        if direction == "bias gradient":
-            return definition.bias_gradient(dy)
-        if direction == "conv_transpose":
-            return definition.conv_transpose(dy, w, x_bias, self.transposed)
-        return (definition.convolve if direction == "convolve" else definition.cross_correlate)(x, w, bias, g)
-
-    def _terms(self, direction: str) -> int:
-        g = self.transposed if direction == "conv_transpose" else self.geometry
-        return definition.contraction(direction, g, bias=self.bias is not None and not direction.endswith("gradient"))
-
-    def _is_exact(self, direction: str, terms: int, sizes: dict[str, Any]) -> bool:
-        """Return whether every partial sum, in any order of summation, is an integer that the dtype holds."""
-        if not self.integers:
-            return False
-        largest = {name: 1.0 if a is None else float(a.max(initial=1)) for name, a in sizes.items()}
-        left, right = OPERANDS.get(direction, ("x", "w"))
-        bias = largest["x_bias" if direction == "conv_transpose" else "bias"]
-        return (terms * largest[left] * largest[right] + bias) * bounds.unit_roundoff(self.dtype) <= 1
-
-    def _wide(self, array: Host | None) -> Any:
-        """Convert an array to the oracle's format, channels first."""
-        if array is None:
-            return None
-        wide = array.astype(np.float64) if self.integers else definition.widen(array)  # faster, and exact
-        return np.moveaxis(wide, -1, 1) if self.spec.channels_last and array.ndim > 1 and array is not self.w else wide
-
-    def _laid_out(self, direction: str, array: Host) -> Host:
-        """Convert from channels first to the problem's layout."""
-        data = direction not in ("kernel gradient", "bias gradient")
-        return np.moveaxis(array, 1, -1) if self.spec.channels_last and data else array
 
 
 def judged(
