@@ -221,7 +221,7 @@ def _run_all(runs: list[_Run], turns: list[Turn]) -> None:
                 if not asked:
                     continue
                 case = turn.make()
-                expected = {run.expects: case.expectations(*run.expects) for run in asked}
+                expected = {expects: case.expectations(*expects) for expects in {run.expects for run in asked}}
                 for run in asked:
                     queues[run, _hash(case) % len(run.workers)].put((number, case, expected[run.expects]))
             for queue in queues.values():

@@ -189,7 +189,7 @@ def _loss(answer: Host, expected: Expected) -> precision.Loss | None:
         return None
     rounding = expected.rounding()
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = (answer.astype(expected.value.dtype) - expected.value) / rounding.deviation
+        z = ((answer.astype(expected.value.dtype) - expected.value) / rounding.deviation).astype(np.float64)
     counted = rounding.counted & np.isfinite(z)
     if precision.lost(z, counted) is None:
         return None

@@ -112,6 +112,8 @@ def lost(z: Floats, counted: npt.NDArray[np.bool_], distinct: float = 1.0) -> Lo
     Loss(times=40.0, elements=4, where='index 3 of axis 1')
     """
     squares = np.where(counted, z**2, 0.0)
+    if squares.max(initial=0) <= MANY**2:  # no part can be beyond its limit, which is at least MANY
+        return None
     worst, found = 1.0, None
     for axis in (None, *range(z.ndim)):
         others = None if axis is None else tuple(a for a in range(z.ndim) if a != axis)

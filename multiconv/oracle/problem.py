@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ class Problem:
     @property
     def options(self) -> dict[str, Any]:
         """Return the options as keyword arguments of a backend's methods."""
-        return asdict(self.spec)
+        return dict(vars(self.spec))
 
     def describe(self) -> dict[str, Any]:
         """Describe the problem for JSON, without its values.

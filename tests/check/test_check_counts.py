@@ -283,3 +283,21 @@ def test_a_problem_in_a_dtype_that_a_backend_lacks_is_not_put_to_it(report_on: C
     in_float32 = [p for p in drawn_by_check(40, 0) if p.dtype == "float32"]
     assert 0 < len(in_float32) < 40
     assert report_on(fake, examples=40).problems == BOOK + len(in_float32)
+
+
+def test_the_expected_results_are_computed_once_for_all_backends_that_run_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[str] = []
+    expectations = Problem.expectations
+
+    def counted(problem: Problem, *args: Any) -> Any:
+        computed.append(problem.source)
+        return expectations(problem, *args)
+
+    monkeypatch.setattr(Problem, "expectations", counted)
+    monkeypatch.setattr("multiconv.registry.new_worker", lambda *_: Fake())
+    monkeypatch.setattr("multiconv.registry.locate", lambda name: SimpleNamespace(version="2.0"))
+    report = check(["numpy", "numpy@2.0"], networks=False, examples=3)
+    assert [backend.problems for backend in report.backends] == [BOOK + 3, BOOK + 3]
+    assert computed.count("drawn") == 3
