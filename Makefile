@@ -19,7 +19,7 @@ test-long: lint                       ## the same with a thousand examples for e
 lint: $(READY)                        ## style, types, and that no module imports from a floor above its own
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy multiconv backends
+	$(BIN)/mypy multiconv backends benchmarks
 	$(BIN)/lint-imports
 
 format: $(READY)

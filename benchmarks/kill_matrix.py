@@ -21,8 +21,8 @@ from rich.progress import Progress
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from multiconv import backend
 from multiconv.check.cases import Audience, Case, Draws, Turn, turns_of
-from multiconv.core import backend
 from multiconv.core.backend import Backend
 from multiconv.oracle.judgement import Expected
 from multiconv.oracle.laws import LAWS, Law
@@ -32,7 +32,7 @@ from multiconv.testing.drawing import draw_problems
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from mutants import MUTANTS, NOT_ASKED_OF_CANDIDATES, OUT_OF_REACH, as_function, wrong_directions
+from mutants import MUTANTS, NOT_ASKED_OF_CANDIDATES, OUT_OF_REACH, Mutant, as_function, wrong_directions
 
 PAGE = Path(__file__).parents[1] / "docs" / "kill-matrix.md"
 SEEDS = range(10)
@@ -89,13 +89,17 @@ class Row:
         )
         return self.check >= ENOUGH and as_candidate
 
+    def reset(self) -> None:
+        """Let a mutant forget all earlier calls."""
+        if isinstance(self.backend, Mutant):
+            self.backend.reset()
+
 
 def put_to_check(rows: list[Row], seed: int, advance: Advance) -> None:
     """Check each backend with one seed, by the drawn problems first, until it is found wrong."""
     surviving = list(rows)
     for row in rows:
-        if row.directions:
-            row.backend.reset()
+        row.reset()
     turns = [turn for turn in turns_of(Draws(seed=seed), {Audience.EAGER}) if Audience.EAGER in turn.audience]
     for case in drawn_first(turns):
         expected = case.expectations()
@@ -113,8 +117,7 @@ def put_to_check_of_candidates(rows: list[Row], seed: int, advance: Advance) -> 
     for row in rows:
         if not row.directions or "forward" in row.directions:
             row.candidate = row.candidate or 0
-            if row.directions:
-                row.backend.reset()
+            row.reset()
             surviving[row.backend.name] = row, Candidate(as_function(row.backend))
     turns = [turn for turn in turns_of(Draws(seed=seed), {Audience.CANDIDATE}) if Audience.CANDIDATE in turn.audience]
     for case in drawn_first(turns):
@@ -141,8 +144,7 @@ def is_wrong(candidate: Candidate, problem: Problem, expected: dict[str, Expecte
 
 def put_to_law(row: Row, law: Law, problems: list[Problem]) -> None:
     """Test a law on each problem until one breaks it."""
-    if row.directions:
-        row.backend.reset()
+    row.reset()
     asked = {METHODS[direction] for direction in row.directions or DIRECTIONS} & law.uses
     row.laws[law.name] = any(breaks(law, row.backend, problem) for problem in problems) if asked else None
 

@@ -78,6 +78,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "check.cases": ("check/test_check_counts.py", "check/test_check.py"),
     "check.run": ("check/test_check_counts.py", "check/test_check.py"),
     "testing.drawing": ("testing/test_drawing.py", "testing/test_coverage.py"),
+    "testing.problem_values": ("testing/test_drawing.py", "testing/test_testing.py"),
+    "testing.situations": ("testing/test_drawing.py", "testing/test_coverage.py", "testing/test_testing.py"),
     "testing.strategies": ("testing/test_drawing.py", "testing/test_testing.py"),
     "testing.shrinking": ("testing/test_shrinking.py",),
 }
@@ -285,7 +287,7 @@ def _change(source: str, mutated: str) -> Change:
 # ---- The tests
 
 
-class _FromMemory(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+class _FromMemory(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):  # type: ignore[misc]
     """An importer of one module, which compiles the given source instead of the file."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:

@@ -25,7 +25,8 @@ def by_hand(name: str, x: Any, w: Any) -> Callable[[], Any]:
     if name == "numpy":
         from multiconv import ConvSpec, backend
 
-        native = backend("numpy").native_cross_correlate(ConvSpec(padding=1).resolve(x.shape, w.shape))
+        numpy: Any = backend("numpy")
+        native = numpy.native_cross_correlate(ConvSpec(padding=1).resolve(x.shape, w.shape))
         return lambda: native(x, w, None)
     if name == "torch":
         from torch.nn.functional import conv2d
