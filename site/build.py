@@ -26,7 +26,7 @@ ROOT = HERE.parent
 TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
 MODULES = (
     *("core.errors", "core.spec", "core.backend", "core.bounds", "registry"),
-    *("oracle", "oracle.exact", "oracle.laws", "oracle.problem", "testing"),
+    *("oracle", "oracle.exact", "oracle.kronecker", "oracle.laws", "oracle.problem", "testing"),
     *("lessons.kernels", "lessons.digits", "lessons.run", "lessons.figures", "lessons.notebooks"),
 )
 MARKED = ":::{div} marked-lines\nLines that differ from NumPy's are marked.\n:::"

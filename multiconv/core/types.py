@@ -13,6 +13,8 @@ Array = Any
 Host = npt.NDArray[Any]
 """A NumPy array."""
 Mask = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.object_]
+"""An array of Python integers."""
 
 Shape = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
