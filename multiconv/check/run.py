@@ -38,7 +38,9 @@ from multiconv.workers.remote import RemoteBackend
 
 AHEAD = 64
 """Maximum number of cases that wait for a worker."""
-WORKERS = {"jax": 2}  # it compiles each shape, and the other backends would wait for a single worker
+WORKERS = {"jax": 2}
+"""Number of workers of a backend that compiles each shape, so that the others don't wait for it. With a warm cache of
+compilations a second one costs more than it saves."""
 ENVIRONMENT = PATIENT_THREADS | FILLED_MEMORY
 CRASHES = 5
 """Number of crashes that ends the run of a backend."""
@@ -152,9 +154,9 @@ def _start(
         try:
             if ":" in name:
                 return [candidate.in_worker(name, timeout, ENVIRONMENT)]
-            environment = ENVIRONMENT | compile_cache.environment(name, registry.locate(name).version)
-            count = WORKERS.get(plain_name(name), 1)
-            return [registry.new_worker(name, timeout, environment) for _ in range(count)]
+            cache = compile_cache.environment(name, registry.locate(name).version)
+            count = 1 if compile_cache.is_warm(cache) else WORKERS.get(plain_name(name), 1)
+            return [registry.new_worker(name, timeout, ENVIRONMENT | cache) for _ in range(count)]
         except BackendUnavailable as error:
             if ":" in name:
                 return {"name": name, "reason": str(error), "install": None}

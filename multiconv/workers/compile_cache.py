@@ -60,6 +60,17 @@ def environment(name: str, version: str | None = None) -> dict[str, str]:
     return {}
 
 
+def is_warm(variables: dict[str, str]) -> bool:
+    """Return whether JAX has cached compilations in the folder that these environment variables name.
+
+    Examples
+    --------
+    >>> is_warm(environment("numpy"))
+    False
+    """
+    return JAX in variables and any(Path(variables[JAX]).glob("*-cache"))
+
+
 def _folder(framework: str) -> Path:
     """Return the folder of a framework for this kind of processor, emptied if it has grown too large."""
     folder = environments.home() / "compiled" / f"{framework}-{zlib.crc32(_processor().encode()):08x}"

@@ -301,3 +301,11 @@ def test_the_expected_results_are_computed_once_for_all_backends_that_run_a_prob
     report = check(["numpy", "numpy@2.0"], networks=False, examples=3)
     assert [backend.problems for backend in report.backends] == [BOOK + 3, BOOK + 3]
     assert computed.count("drawn") == 3
+
+
+@pytest.mark.parametrize(("warm", "workers"), [(False, 2), (True, 1)])
+def test_jax_has_a_second_worker_while_nothing_that_it_compiled_is_cached(
+    report_on: Callable[..., BackendReport], monkeypatch: pytest.MonkeyPatch, warm: bool, workers: int
+) -> None:
+    monkeypatch.setattr("multiconv.workers.compile_cache.is_warm", lambda variables: warm)
+    assert report_on(*(Fake() for _ in range(workers)), name="jax", examples=1).problems == BOOK + 1

@@ -41,6 +41,14 @@ def test_two_workers_compile_once(name: str, entries: str) -> None:
     assert kept[1] == kept[0]
 
 
+def test_the_cache_is_warm_once_something_is_compiled() -> None:
+    assert not compile_cache.is_warm(compile_cache.environment("jax"))
+    worker = registry.new_worker("jax", 60, compile_cache.environment("jax"))
+    worker.cross_correlate(np.ones((1, 1, 3), "f"), np.ones((1, 1, 2), "f"))
+    worker.close()
+    assert compile_cache.is_warm(compile_cache.environment("jax"))
+
+
 @pytest.mark.parametrize(("name", "variable"), [("jax", JAX), ("tensorflow", TENSORFLOW)])
 def test_the_callers_own_place_is_left_alone(name: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "/elsewhere")
