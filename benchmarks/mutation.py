@@ -62,6 +62,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "oracle/test_lost_precision.py",
     ),
     "oracle.expectations": (
+        "oracle/test_expectations.py",
         "oracle/test_judgement.py",
         "oracle/test_fast_bounds.py",
         "oracle/test_nonfinite.py",
