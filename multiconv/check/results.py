@@ -62,7 +62,8 @@ class BackendReport:
     pairs_covered : float
         The share of the possible pairs of levels of `multiconv.testing.coverage` that its problems cover.
     verdict : str
-        ``"agrees"``, ``"disagrees"``, ``"crashes"``, or ``"imprecise"`` if precision was lost but nothing is wrong.
+        ``"agrees"``, ``"disagrees"``, ``"crashes"``, ``"hangs"`` if it exceeds the time limit but never crashes, or
+        ``"imprecise"`` if precision was lost but nothing is wrong.
     disagreements : list of Disagreement
     """
 

@@ -44,6 +44,8 @@ compilations a second one costs more than it saves."""
 ENVIRONMENT = PATIENT_THREADS | FILLED_MEMORY
 CRASHES = 5
 """Number of crashes that ends the run of a backend."""
+HANGS = 2
+"""The same for hangs, each of which takes the whole time limit."""
 SHRUNK_DIRECTIONS = 3
 SHRINK_SECONDS = 20.0
 
@@ -263,16 +265,21 @@ class _Run:
         self.expects = (self.directions or DIRECTIONS, algorithm)
         dtypes = [dtype for dtype in draws.dtypes if dtype in first.dtypes]
         self.coverage = Coverage(dtypes, draws.values, tuple(ARRANGEMENTS), layouts, batches)
-        self.total = self.done = self.crashes = 0
+        self.total = self.done = self.crashes = self.hangs = 0
         self.first: dict[str, tuple[int, Case, Answered]] = {}
         self.times: dict[str, int] = {}
         self.lock = Lock()
         self.abandoned = Event()
 
+    @property
+    def given_up(self) -> bool:
+        """Return whether the backend has crashed or hung so often that it runs no more problems."""
+        return self.crashes >= CRASHES or self.hangs >= HANGS
+
     def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
         """Run a case on the backend and judge its answers."""
         judgements: list[tuple[str, Answered]] = []
-        if self.crashes < CRASHES and case.dtype in self.workers[worker].dtypes:
+        if not self.given_up and case.dtype in self.workers[worker].dtypes:
             judgements = list(self._judged(case, expected, worker))
         if self.abandoned.is_set():  # what failed may have failed because its worker was stopped
             return
@@ -286,8 +293,11 @@ class _Run:
         backend = self.workers[worker]
         if isinstance(case, Problem):
             for direction, answer, judgement in judged(case, backend, expected, *self.directions):
-                self.crashes += isinstance(answer, (BackendCrashed, BackendTimeout))
+                self.crashes += isinstance(answer, BackendCrashed)
+                self.hangs += isinstance(answer, BackendTimeout)
                 yield direction, (answer, judgement)
+                if self.given_up:
+                    return
             return
         for direction, answer in case.answers(backend, *self.directions):
             wrong = isinstance(answer, Exception)
@@ -318,8 +328,8 @@ class _Run:
         if self.first:
             symptoms = {judgement.symptom for _, _, (_, judgement) in self.first.values()}
             self.report.verdict = "imprecise" if symptoms == {"precision"} else "disagrees"
-            if self.crashes:
-                self.report.verdict = "crashes"
+            if self.crashes or self.hangs:
+                self.report.verdict = "crashes" if self.crashes else "hangs"
         for number, direction in enumerate(sorted(self.first, key=lambda d: self.first[d][0])):
             self.progress(self.report.name, self.done, self.total, f"shrinking {direction}")
             self.report.disagreements.append(
@@ -332,7 +342,7 @@ class _Run:
         small, judgement, text = case, answered[1], None
         fault = str(judgement.fault)
         if isinstance(case, Problem):
-            if shrink:
+            if shrink and not isinstance(answered[0], BackendTimeout):  # each smaller problem might take the time limit
                 found = reduced(
                     case,
                     answered,

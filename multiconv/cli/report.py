@@ -20,7 +20,7 @@ from multiconv.core.types import Progress
 from multiconv.survey import quirks
 
 COMPARED = {False: Text("as measured", "green"), True: Text("changed", "bold red")}
-COLOURS = {"agrees": "green", "disagrees": "bold red", "imprecise": "bold red", "crashes": "bold red"}
+COLOURS = {"agrees": "green"} | dict.fromkeys(("disagrees", "imprecise", "crashes", "hangs"), "bold red")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import multiconv as mc
 from multiconv import d2l
 from multiconv.check.cases import BookExample, Draws
 from multiconv.check.results import Report
-from multiconv.check.run import CRASHES, _Run, check
+from multiconv.check.run import CRASHES, HANGS, _Run, check
 from multiconv.core.spec import Geometry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
@@ -56,6 +56,18 @@ class RoundsToHalf(Lent):
 class Crashes(Lent):
     def plan(self, operation: str, g: Geometry, dtype: str) -> Any:
         raise mc.BackendCrashed("it was killed by SIGSEGV")
+
+
+class Hangs(Lent):
+    """Exceeds the time limit in every call, but for the errors given, which come first."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors, self.calls = list(errors), 0
+
+    def plan(self, operation: str, g: Geometry, dtype: str) -> Any:
+        self.calls += 1
+        raise self.errors.pop() if self.errors else mc.BackendTimeout("it took longer than its 1 s")
 
 
 def run(backend: Any, problems: list[Problem]) -> Any:
@@ -101,6 +113,24 @@ def test_a_backend_that_keeps_crashing_is_given_up() -> None:
     assert report.verdict == "crashes"
     assert report.problems <= CRASHES
     assert any("SIGSEGV" in d.fault for d in report.disagreements)
+
+
+def test_a_backend_that_keeps_hanging_is_given_up_after_the_second_time() -> None:
+    backend = Hangs()
+    report = run(backend, draw_problems(30, 0))
+    assert report.verdict == "hangs"
+    assert backend.calls == HANGS == 2
+    assert [(d.direction, d.symptom) for d in report.disagreements] == [
+        ("forward", "raises"),
+        ("input gradient", "raises"),
+    ]
+    assert report.disagreements[0].problem == report.disagreements[0].found_in
+
+
+def test_a_backend_that_crashes_and_hangs_crashes() -> None:
+    backend = Hangs(mc.BackendCrashed("it was killed by SIGSEGV"))
+    assert run(backend, draw_problems(30, 0)).verdict == "crashes"
+    assert backend.calls > HANGS
 
 
 def test_a_report_is_json_whatever_it_says() -> None:
