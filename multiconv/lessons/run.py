@@ -28,7 +28,7 @@ from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
 from multiconv.core.types import Host
 from multiconv.lessons import digits
 from multiconv.workers import compile_cache
-from multiconv.workers.process import PATIENT_THREADS
+from multiconv.workers.process import PATIENT_THREADS, is_this_python
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER = PACKAGE / "data" / "lessons"
@@ -380,10 +380,11 @@ def _run_backend(
 
 def _run_process(python: Path, request: dict[str, Any], here: Path, timeout: float) -> str | None:
     """Run tabs in a process; return how it failed, or None."""
+    isolated = [] if is_this_python(python) else ["-I"]  # PYTHONPATH is of this Python's packages
     environment = os.environ | PATIENT_THREADS | compile_cache.environment("jax") | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         ran = subprocess.run(
-            [str(python), str(RUNNER)], input=json.dumps(request), capture_output=True, text=True,
+            [str(python), *isolated, str(RUNNER)], input=json.dumps(request), capture_output=True, text=True,
             cwd=here, env=environment, timeout=timeout, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

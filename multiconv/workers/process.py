@@ -85,7 +85,7 @@ class Worker:
         self.timeout = checked_timeout(timeout)
         self.environment, self.arguments = environment or {}, list(arguments)
         if search_path is None:
-            search_path = [p for p in sys.path if p] if _same_python(python) else []
+            search_path = [p for p in sys.path if p] if is_this_python(python) else []
         self.search_path = list(search_path)
         self.hello: dict[str, Any] = {}
         self.starts = 0
@@ -343,6 +343,6 @@ _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _same_python(python: Path) -> bool:
+def is_this_python(python: Path) -> bool:
     """Return whether this is the running Python, whose search path a worker then shares."""
     return os.path.abspath(python) == os.path.abspath(sys.executable)

@@ -133,6 +133,14 @@ def test_a_tab_that_breaks_costs_its_own_lesson_alone(tmp_path: Path, script: st
         assert comparisons(one, ran[one.name]) == [Comparison("numpy", "v", 0.0)]
 
 
+def test_packages_on_pythonpath_are_not_another_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('a NumPy for another Python')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    tab = run([lesson("cross-correlation")], ["mxnet"])["cross-correlation"]["mxnet"]
+    assert tab.error is None
+    assert tab.values["Y"].tolist() == [[19, 25], [37, 43]]
+
+
 def test_a_backend_that_cannot_be_had_is_said() -> None:
     with pytest.raises(BackendUnavailable, match=r"torch@9\.9\.9"):
         run(ALL[:1], ["torch@9.9.9"])
