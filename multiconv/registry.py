@@ -357,16 +357,19 @@ def _version_here(name: str) -> str | None:
     return None
 
 
+OLDEST_WORKER = (3, 10)
+"""The oldest Python that `multiconv.guest` runs in."""
 ASK = """
 import json, sys
-from importlib.metadata import PackageNotFoundError, version
 found = []
-for name in json.loads(sys.argv[1]):
-    try:
-        found.append(version(name))
-    except PackageNotFoundError:
-        pass
-print(json.dumps(found))
+if sys.version_info >= (3, 8):
+    from importlib.metadata import PackageNotFoundError, version
+    for name in json.loads(sys.argv[1]):
+        try:
+            found.append(version(name))
+        except PackageNotFoundError:
+            pass
+print(json.dumps({"python": sys.version_info[:2], "versions": found}))
 """
 
 
@@ -387,12 +390,18 @@ def _elsewhere(name: str, python: Path) -> Place:
     except subprocess.TimeoutExpired:
         raise BackendUnavailable(f"{name} can't run in {python}: it did not answer within 60 s") from None
     try:
-        versions = json.loads(asked.stdout)
-    except ValueError:
+        answer = json.loads(asked.stdout)
+        minor, versions = tuple(answer["python"]), answer["versions"]
+    except (ValueError, TypeError, KeyError):
         end = (asked.stderr or asked.stdout).strip()[-500:]
         raise BackendUnavailable(
-            f"{name} can't run in {python}: it is no Python that works; it wrote: {end!r}"
+            f"{name} can't run in {python}: it is not a working Python interpreter; it wrote: {end!r}"
         ) from None
+    if minor < OLDEST_WORKER:
+        is_old, oldest = (".".join(map(str, numbers)) for numbers in (minor, OLDEST_WORKER))
+        raise BackendUnavailable(
+            f"{name} can't run in {python}: it is Python {is_old}, and a worker needs {oldest} or later"
+        )
     if distributions and not versions:
         raise BackendUnavailable(f"{name} can't run in {python}: that Python has no {' or '.join(distributions)}")
     return Place(python, versions[0] if versions else None, here=False)

@@ -79,7 +79,7 @@ def test_bad_usage_exits_with_2_and_says_why(arguments: tuple[str, ...], words: 
     [
         (("check", "torch@9.9.9"), "multiconv env create torch@9.9.9"),
         (("check", "torch@/nowhere/python"), "torch can't run in /nowhere/python: No such file or directory"),
-        (("check", "torch@/bin/ls"), "it is no Python that works"),
+        (("check", "torch@/bin/ls"), "it is not a working Python interpreter"),
         (("env", "remove", "jax@0.0.1"), "jax@0.0.1"),
     ],
 )

@@ -10,7 +10,9 @@ import sysconfig
 import zipfile
 
 import pytest
+import tomllib
 from conftest import ROOT
+from packaging.requirements import Requirement
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
@@ -108,3 +110,13 @@ def test_seen_from_a_checkouts_root_it_says_what_to_do(plain_python, checkout):
         f"ImportError: multiconv was found at {checkout / 'multiconv'}, a checkout, where its backends lie beside it "
         "and not within: run `pip install -e .` there, or start Python from another folder"
     )
+
+
+def test_no_extra_asks_for_another_version_of_what_multiconv_itself_needs():
+    """Such an extra can't be installed, as MXNet's could not, whose NumPy is older than ours."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    own = {Requirement(text).name for text in project["dependencies"]}
+    assert {"numpy", "click"} <= own
+    for extra, texts in project["optional-dependencies"].items():
+        assert not own & {Requirement(text).name for text in texts}, extra

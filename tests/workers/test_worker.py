@@ -866,10 +866,23 @@ def test_a_python_that_is_not_executable(tmp_path):
 def test_a_python_that_is_none(tmp_path, status):
     python = not_a_python(tmp_path, f"#!/bin/sh\necho I am a teapot\nexit {status}\n")
     first, second = refusals("numpy", python)
-    assert first == f"numpy can't run in {python}: it is no Python that works; it wrote: 'I am a teapot'"
+    assert first == f"numpy can't run in {python}: it is not a working Python interpreter; it wrote: 'I am a teapot'"
     assert second == (
         f"trouble can't be loaded in {python}: the process ended with exit status {status}; it wrote:\nI am a teapot"
     )
+
+
+@pytest.mark.parametrize(("minor", "refused"), [(7, True), (9, True), (10, False)])
+def test_a_python_that_is_too_old_is_refused_before_it_loads_anything(tmp_path, minor, refused):
+    """This Python, which says that it is an older one."""
+    older = f'import sys; sys.version_info = (3, {minor}, 1, "final", 0); exec(sys.argv.pop(1))'
+    python = not_a_python(tmp_path, f"#!/bin/sh\nshift 2\nexec {sys.executable} -I -c '{older}' \"$@\"\n")
+    if not refused:
+        assert registry.locate(f"numpy@{python}").version == np.__version__
+        return
+    with pytest.raises(mc.BackendUnavailable) as caught:
+        mc.backend(f"numpy@{python}")
+    assert str(caught.value) == f"numpy can't run in {python}: it is Python 3.{minor}, and a worker needs 3.10 or later"
 
 
 def test_a_worker_that_does_not_describe_itself(tmp_path):
