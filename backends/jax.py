@@ -28,6 +28,7 @@ class JaxBackend(FrameworkBackend):
     empty_batch = True
     compiles = True
     multiplies_zeros = True
+    survives_fork = False
 
     # ---- Arrays
 

@@ -29,6 +29,7 @@ class TensorflowBackend(FrameworkBackend):
     layouts = ("channels_last",)
     layer_layouts = ("channels_last",)
     multiplies_zeros = True
+    survives_fork = False
 
     # ---- Arrays
 

@@ -35,6 +35,7 @@ class TorchBackend(FrameworkBackend):
     dtypes = ("float16", "bfloat16", "float32", "float64")
     empty_batch = True
     strided = True
+    survives_fork = False
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from multiconv.core.errors import ConvError, UnsupportedError
+from multiconv.core.errors import BackendUnavailable, ConvError, UnsupportedError
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
@@ -44,6 +44,9 @@ class Backend(abc.ABC):
     multiplies_zeros : bool
         Whether the framework multiplies by zeros that are not in the definition, as XLA does between groups. Zero times
         NaN is NaN, so a single non-finite factor may turn any result into NaN.
+    forked : bool
+        Whether the framework has computed before this process was forked. Its threads do not exist in the fork, so it
+        would wait for them forever.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Backend(abc.ABC):
     empty_batch: ClassVar[bool] = False
     compiles: bool = False
     multiplies_zeros: bool = False
+    forked: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._ready: dict[Any, Operation] = {}
@@ -585,7 +589,22 @@ class Backend(abc.ABC):
             )
         return lambda x, w, bias=None: zeros(g.y_shape)
 
-    # ---- Validation of arrays
+    # ---- Validation
+
+    def check_process(self) -> None:
+        """Check that the framework can compute in this process.
+
+        Raises
+        ------
+        BackendUnavailable
+            If it computed before this process was forked.
+        """
+        if self.forked:
+            raise BackendUnavailable(
+                f"{self.name} computed in this process before it was forked, and would hang now: start processes "
+                f'with multiprocessing\'s "spawn" or "forkserver" method, or use '
+                f'multiconv.backend("{self.name}", worker=True)'
+            )
 
     def _check_arrays(self, **arrays: Any) -> str:
         """Check that these are dense arrays on one device, of a single supported dtype, and return that dtype."""

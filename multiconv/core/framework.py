@@ -8,6 +8,8 @@ for all frameworks.
 from __future__ import annotations
 
 import abc
+import os
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -21,6 +23,8 @@ from multiconv.core.layer import InputCheck, Pad, Transpose
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 
+_computing: weakref.WeakSet[FrameworkBackend] = weakref.WeakSet()
+"""The backends that have computed in this process and do not survive a fork."""
 NO_ARRAYS = "array is {dtype}, and the {backend} backend has no {dtype} arrays: nothing is cast silently, so convert it"
 
 
@@ -38,12 +42,15 @@ class FrameworkBackend(Backend):
         The same for the framework's own layer.
     strided : bool
         Whether the order of the framework's arrays in memory can differ from the order of their axes.
+    survives_fork : bool
+        Whether the framework still computes in a fork of a process in which it has computed.
     """
 
     kernel_layout: ClassVar[str] = "OIHW"
     layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
     layer_layouts: ClassVar[tuple[str, ...]] = ("channels_first",)
     strided: ClassVar[bool] = False
+    survives_fork: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,6 +212,7 @@ class FrameworkBackend(Backend):
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return a function on arrays of the framework that computes an operation. It is built once and cached."""
+        self._start_computing()
         key = operation, g, dtype
         function = self._plans.get(key)
         if function is None:
@@ -216,6 +224,7 @@ class FrameworkBackend(Backend):
 
     def build_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Callable[[Array], Array]:
         """Return the framework's own layer, with a pad and transposes around it where it needs them."""
+        self._start_computing()
         ndim = w.ndim - 2
         own = spec
         before: list[Operation] = []
@@ -235,6 +244,7 @@ class FrameworkBackend(Backend):
 
     def loop(self, operation: str, X: Array, K: Array) -> Array:
         """Compute one of d2l's loops with `native_corr2d`: on its own, summed over channels, or per output channel."""
+        self._start_computing()
         if operation == "corr2d":
             return self.native_corr2d(X, K)
         with self.scope(self.dtype(X)):
@@ -244,6 +254,12 @@ class FrameworkBackend(Backend):
             for channel in range(1, X.shape[0]):
                 Y = Y + self.native_corr2d(X[channel], K[channel])
             return Y
+
+    def _start_computing(self) -> None:
+        """Check that the framework can compute in this process, and remember that it does."""
+        self.check_process()
+        if not self.survives_fork:
+            _computing.add(self)
 
     def _build(self, operation: str, g: Geometry, dtype: str) -> Operation:
         if operation == "conv_transpose":
@@ -320,6 +336,15 @@ class FrameworkBackend(Backend):
         if g.channels_last:
             return to_first, to_last, w_axes, g.with_layout(channels_last=False)
         return to_last, to_first, w_axes, g.with_layout(channels_last=True)
+
+
+def _after_fork() -> None:
+    for backend in _computing:
+        type(backend).forked = True
+        backend._ready.clear()  # a remembered function does not ask
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _to_last(ndim: int) -> tuple[int, ...]:

@@ -44,7 +44,10 @@ class InputCheck:
         ------
         ConvError, UnsupportedError
             As in `multiconv.Backend.cross_correlate`.
+        BackendUnavailable
+            As in `multiconv.Backend.check_process`.
         """
+        self.backend.check_process()
         x_dtype = self.backend.dtype_of("x", x)
         key = x.__class__, x.shape, x_dtype, dtype
         if key in self._passed:
