@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants mutate scan soak bench site dist clean
+.PHONY: check test test-long lint format mutants mutate scan soak fuzz bench site dist clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -38,6 +38,9 @@ scan: $(READY)                        ## 100,000 small geometries on each backen
 
 soak: $(READY)                        ## 100,000 drawn problems over the five; continues where it stopped
 	$(BIN)/python benchmarks/soak.py
+
+fuzz: $(READY)                        ## 20,000 hostile calls of every public method on each backend; continues where it stopped
+	$(BIN)/python benchmarks/fuzz.py
 
 RESULTS := benchmarks/results
 TIMED := $(BIN)/multiconv bench numpy numpy+algorithm=fast torch

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from math import prod
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from multiconv.core.errors import BackendUnavailable, ConvError, UnsupportedError
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec, Geometry, check_count
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
 REMEMBERED = 4096
@@ -668,6 +669,7 @@ class Backend(abc.ABC):
                 raise ConvError(f"{name} must have {axes} axes, but its shape is {tuple(array.shape)}")
             if 0 in tuple(array.shape):
                 raise ConvError(f"{name} is empty: its shape is {tuple(array.shape)}")
+            check_count(name, prod(array.shape))
         if X_axes == 3 and X.shape[0] != K.shape[-3]:
             raise ConvError(
                 f"X of shape {tuple(X.shape)} has {X.shape[0]} channels, "

@@ -182,6 +182,7 @@ class ConvSpec:
                 raise ConvError(f"w has no channels: {name} is 0 in its shape {w_shape}")
         if 0 in w_shape:
             raise ConvError(f"w has a spatial axis of size 0: its shape is {w_shape}")
+        check_count("w", prod(w_shape))
         if w_shape[0] % self.groups:
             raise ConvError(
                 f"groups={self.groups} does not divide the {w_shape[0]} output channels of w of shape {w_shape}"
@@ -458,16 +459,20 @@ def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tupl
 
 
 def _small_enough(g: Geometry) -> Geometry:
-    """Check that no array has more than 2^31 - 1 elements.
+    """Check that neither the padded input nor the result has more than 2^31 - 1 elements.
 
     Frameworks use 32-bit indices in places. Beyond them, some abort and some give wrong answers.
     """
     batch = max(g.batch, 1)
-    padded, result = batch * g.in_channels * prod(g.padded), batch * g.out_channels * prod(g.out)
-    for what, count in (("the padded input", padded), ("the result", result), ("w", prod(g.w_shape))):
-        if count > LARGEST:
-            raise ConvError(f"{what} would have {count} elements, more than 2^31 - 1")
+    check_count("the padded input", batch * g.in_channels * prod(g.padded))
+    check_count("the result", batch * g.out_channels * prod(g.out))
     return g
+
+
+def check_count(what: str, count: int) -> None:
+    """Refuse an array of more than 2^31 - 1 elements."""
+    if count > LARGEST:
+        raise ConvError(f"{what} would have {count} elements, more than 2^31 - 1")
 
 
 def _halves(total: int, *, upper: bool) -> tuple[int, int]:

@@ -319,6 +319,19 @@ def test_padding_that_makes_too_many_elements_is_refused(five, operation, paddin
         assert said.endswith(" elements, more than 2^31 - 1")
 
 
+def test_arrays_that_no_memory_holds_are_refused_before_they_are_copied(five):
+    """Views of one number."""
+    w, X = np.broadcast_to(np.float32(1), (4, 2, 1, 2**31)), np.broadcast_to(np.float32(1), (3, 2**31))
+    assert refusal(five, lambda backend: backend.layer(w)) == f"w would have {2**34} elements, more than 2^31 - 1"
+    K = np.ones((2, 2), "float32")
+    assert (
+        refusal(five, lambda backend: backend.corr2d(X, K)) == f"X would have {3 * 2**31} elements, more than 2^31 - 1"
+    )
+    assert (
+        refusal(five, lambda backend: backend.corr2d(K, X)) == f"K would have {3 * 2**31} elements, more than 2^31 - 1"
+    )
+
+
 @EVERY_CALLED
 def test_padding_past_the_shapes_of_numpy_is_refused_in_a_batch_of_zero_too(five, operation):
     given = arrays(x=(0, 4, 5, 6), dy=(0, 6, 3, 5))
