@@ -184,7 +184,7 @@ def drawn(rng: np.random.Generator, compiles: bool) -> tuple[str, Call]:
                     warnings.simplefilter("ignore")
                     try:
                         arrays[name] = ARRAYS[how](arrays[name])
-                    except (ValueError, TypeError, IndexError):  # two changes that don't go together
+                    except (ValueError, TypeError, IndexError, OverflowError):  # two changes that don't go together
                         continue
                 said.append(f"{name}: {how}")
     return "; ".join(said), (method, arrays, options)

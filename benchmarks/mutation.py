@@ -81,7 +81,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "testing.drawing": ("testing/test_drawing.py", "testing/test_coverage.py"),
     "testing.problem_values": ("testing/test_problem_values.py",),
     "testing.situations": ("testing/test_drawing.py", "testing/test_coverage.py", "testing/test_testing.py"),
-    "testing.strategies": ("testing/test_drawing.py", "testing/test_testing.py"),
+    "testing.strategies": ("testing/test_strategies.py",),
     "testing.shrinking": ("testing/test_shrinking.py",),
 }
 """The tests of each module."""

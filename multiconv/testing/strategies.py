@@ -71,7 +71,7 @@ def specs(
 def _paddings(ndim: int) -> st.SearchStrategy[Any]:
     side = st.integers(0, 3)
     pairs = st.tuples(*[st.tuples(side, side)] * ndim)
-    return st.one_of(st.sampled_from(PADDING_WORDS), pairs, side, st.tuples(*[side] * ndim), pairs)
+    return st.one_of(st.sampled_from(PADDING_WORDS), pairs, side, st.tuples(*[side] * ndim))
 
 
 def problems(
