@@ -76,7 +76,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "oracle/test_nonfinite.py",
         "oracle/test_lost_precision.py",
     ),
-    "check.cases": ("check/test_check_counts.py", "check/test_check.py"),
+    "check.cases": ("check/test_cases.py",),
     "check.run": ("check/test_check_counts.py", "check/test_check.py"),
     "testing.drawing": ("testing/test_drawing.py", "testing/test_coverage.py"),
     "testing.problem_values": ("testing/test_problem_values.py",),
