@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: check test test-long lint format mutants mutate scan soak fuzz bench site dist clean
+.PHONY: check test test-long lint format mutants mutate scan soak fuzz kills bench site dist clean
 
 check: $(READY)                       ## the five backends against the exact oracle
 	$(BIN)/multiconv check numpy torch jax tensorflow mxnet
@@ -41,6 +41,9 @@ soak: $(READY)                        ## 100,000 drawn problems over the five; c
 
 fuzz: $(READY)                        ## 20,000 hostile calls of every public method on each backend; continues where it stopped
 	$(BIN)/python benchmarks/fuzz.py
+
+kills: $(READY)                       ## 500 random kills and stops, after which nothing is left; continues where it stopped
+	$(BIN)/python benchmarks/kills.py
 
 RESULTS := benchmarks/results
 TIMED := $(BIN)/multiconv bench numpy numpy+algorithm=fast torch
