@@ -17,10 +17,10 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from multiconv.core.errors import BackendUnavailable, MulticonvError, UsageError, suggestion
+from multiconv.core.options import with_options
 from multiconv.core.targets import ORDER, parse_target, plain_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
     from multiconv.core.backend import Backend
@@ -286,7 +286,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _in_process(name: str, *options: tuple[str, Any]) -> Backend:
     try:
         loaded = _entry_points()[name].load()
-        made: Backend = loaded() if not options else _with_options(name, loaded, dict(options))
+        made: Backend = with_options(name, loaded, dict(options)) if options else loaded()
     except MulticonvError:
         raise
     except Exception as error:
@@ -295,16 +295,6 @@ def _in_process(name: str, *options: tuple[str, Any]) -> Backend:
             f"give it an environment of its own with: {install_command(name)}, or name one: {name}@/path/to/python"
         ) from error
     return made
-
-
-def _with_options(name: str, backend_class: Callable[..., Backend], options: dict[str, Any]) -> Backend:
-    import inspect
-
-    try:
-        inspect.signature(backend_class).bind(**options)
-    except TypeError as error:
-        raise BackendUnavailable(f"{name} does not take the options {options}: {error}") from None
-    return backend_class(**options)
 
 
 @cache

@@ -21,6 +21,7 @@ import numpy as np
 
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.errors import UnsupportedError
+from multiconv.core.options import with_options
 from multiconv.core.spec import Geometry
 from multiconv.core.types import Array, Host
 from multiconv.guest.service import Arrays, Service
@@ -120,7 +121,8 @@ class Timed(Service):
     def __init__(self, backend: str, options: str, threads: str) -> None:
         pin(int(threads))
         module, _, name = backend.partition(":")
-        super().__init__(getattr(import_module(module), name)(**json.loads(options)))
+        made = getattr(import_module(module), name)
+        super().__init__(with_options(made.name, made, json.loads(options)))
         self.framework = framework_of(self.backend)
         self.framework.set_threads(int(threads))
         gc.freeze()  # else the garbage collection before each loop scans the whole framework

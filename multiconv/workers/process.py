@@ -167,6 +167,8 @@ class Worker:
         ------
         BackendUnavailable
             If it can't be started, or can't load the backend.
+        UsageError
+            If the backend refuses the arguments with which it is loaded.
         ResourceError
             If this process lacks descriptors, memory or a place for temporary files.
         """
@@ -193,6 +195,7 @@ class Worker:
         if "error" in answer:
             self.stop()
             described = answer["error"]
+            _raise_usage(described)
             raise BackendUnavailable(
                 f"{self.name} can't be loaded in {self.python}: {described['type']}: {described['message']}"
             )
@@ -261,9 +264,7 @@ class Worker:
             self.stop()
 
     def _raise(self, described: dict[str, str], problem: dict[str, Any]) -> NoReturn:
-        known = getattr(errors, described["type"], None)
-        if isinstance(known, type) and issubclass(known, errors.UsageError):
-            raise known(described["message"])
+        _raise_usage(described)
         raise BackendError(
             f"{self.name} raised {described['type']}: {described['message']}",
             backend=self.name,
@@ -297,6 +298,13 @@ def source_places(entry_point: str) -> dict[str, str]:
         if spec is not None and spec.origin:
             places[name] = str(Path(spec.origin).parent) if spec.submodule_search_locations else spec.origin
     return places
+
+
+def _raise_usage(described: dict[str, str]) -> None:
+    """Raise an error of the worker that is the caller's own mistake, with the same type and words."""
+    known = getattr(errors, described["type"], None)
+    if isinstance(known, type) and issubclass(known, errors.UsageError):
+        raise known(described["message"])
 
 
 def _tail(process: Process) -> str:
