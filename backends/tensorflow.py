@@ -8,6 +8,7 @@ groups or dilation only in float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any, cast
 
@@ -16,8 +17,9 @@ import tensorflow as tf
 from multiconv.core.errors import UnsupportedError
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.layer import InputCheck, rebuilt
+from multiconv.core.partial_shapes import PartialShape, spatial
 from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array, Host, Operation
+from multiconv.core.types import Array, Host, Operation, Shape
 
 
 class TensorflowBackend(FrameworkBackend):
@@ -111,13 +113,48 @@ class TensorflowBackend(FrameworkBackend):
         forward = self.native_cross_correlate(g)
 
         def conv_transpose(y: Array, w: Array, bias: Array | None = None) -> Array:
+            # The batch size is unknown while a function for every batch is traced, and `g` then has an example.
+            x_shape = g.x_shape if y.shape[0] is not None else (tf.shape(y)[0], *g.x_shape[1:])
             if plain:
-                x = conv(y, w, g.x_shape, stride, padding)
+                x = conv(y, w, x_shape, stride, padding)
             else:
-                (x,) = self.vjp(lambda x: forward(x, w), (tf.zeros(g.x_shape, y.dtype),), y)
+                (x,) = self.vjp(lambda x: forward(x, w), (tf.zeros(x_shape, y.dtype),), y)
             return x if bias is None else tf.nn.bias_add(x, bias)
 
         return conv_transpose
+
+    def plan_any_size(self, operation: str, spec: ConvSpec, g: Geometry) -> Operation:
+        # With two outputs along each axis, no call needs a workaround for its size.
+        size, none = tuple(e + s for e, s in zip(g.extent, g.stride)), ((0, 0),) * g.ndim
+        correlate = self._cross_correlate(replace(g, size=size, pads=none, out=(2,) * g.ndim).within_reach())
+
+        def around(values: Sequence[Any], rest: Any) -> tuple[Any, ...]:
+            return (rest, *values, rest) if spec.channels_last else (rest, rest, *values)
+
+        def forward(x: Array, w: Array, bias: Array | None = None) -> Array:
+            x = _large_enough(x, spec, g.kernel)
+            pads = self.pads_of(x, spec, g.kernel)
+            out = [(n + sum(pair) - e) // s + 1 for n, pair, e, s in zip(_size(x, spec), pads, g.extent, g.stride)]
+            room = [tf.where(o == 1, s, 0) if s > 1 else 0 for o, s in zip(out, g.stride)]
+            x = self.pad(x, around([(before, after + n) for (before, after), n in zip(pads, room)], (0, 0)))
+            return correlate(x, w, bias)[around([slice(o) for o in out], slice(None))]
+
+        if operation == "convolve":
+            return lambda x, w, bias=None: forward(x, self.flip(w, range(2, 2 + g.ndim)), bias)
+        return forward if operation == "cross_correlate" else self._gradients(forward)
+
+    def pads_of(self, x: Array, spec: ConvSpec, kernel: Shape) -> Sequence[tuple[Any, Any]]:
+        fixed = spec.fixed_pads(kernel)
+        if fixed is not None or None not in x.shape:
+            return fixed or super().pads_of(x, spec, kernel)
+        stride, dilation = spec.each(len(kernel))
+        of_axes = zip(_size(x, spec), stride, kernel, dilation)
+        totals = [tf.maximum((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, s, k, d in of_axes]
+        halves = [(total // 2, total - total // 2) for total in totals]
+        return [(more, less) for less, more in halves] if spec.padding == "same_lower" else halves
+
+    def with_shape(self, array: Array, shape: PartialShape) -> Array:
+        return tf.ensure_shape(array, shape) if None in array.shape else array
 
     def native_layer(self, spec: ConvSpec, w: Host, bias: Host | None) -> Any:
         import keras
@@ -193,6 +230,27 @@ class TensorflowBackend(FrameworkBackend):
         return [d.name.removeprefix("/device:").lower() for d in tf.config.list_logical_devices()]
 
 
+def _size(x: Array, spec: ConvSpec) -> list[Any]:
+    """Return the size of each spatial axis: a tensor if it is unknown while a function is traced."""
+    sizes = zip(x.shape, tf.unstack(tf.shape(x)))
+    return list(spatial([dynamic if n is None else n for n, dynamic in sizes], spec))
+
+
+def _large_enough(x: Array, spec: ConvSpec, kernel: Shape) -> Array:
+    """Return the input, refused when it is computed if the kernel is larger along an axis whose size is unknown."""
+    _, dilation = spec.each(len(kernel))
+    pads = spec.fixed_pads(kernel)
+    checks = []
+    for axis, n in enumerate(_size(x, spec)):
+        extent = (kernel[axis] - 1) * dilation[axis] + 1
+        least = 1 if pads is None else max(extent - sum(pads[axis]), 1)
+        if not isinstance(n, int):
+            message = f"the kernel is larger than the padded input: along spatial axis {axis} it spans {extent} pixels"
+            checks.append(tf.debugging.assert_greater_equal(n, least, f"{message}, so the size must be >= {least}"))
+    with tf.control_dependencies(checks):
+        return tf.identity(x) if checks else x
+
+
 def _by_hand(spec: ConvSpec, w: Host) -> tuple[bool, bool, bool]:
     """Return what a layer needs: to stride after its call, to stride before it, or room for a second output."""
     stride, dilation = spec.each(w.ndim - 2)
@@ -236,6 +294,8 @@ def _checked(module: Any) -> Any:
                 return super().__call__(x, *args, **options)
             dtype = self.weights[0].dtype
             x = self.check(x, dtype)
+            if None in x.shape:
+                x = _large_enough(x, self.check.spec, self.check.w_shape[2:])
             y = self.check.empty(x, dtype)
             return super().__call__(x, *args, **options) if y is None else y
 

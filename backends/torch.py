@@ -78,7 +78,7 @@ class TorchBackend(FrameworkBackend):
         return array.permute(*axes)
 
     def flip(self, array: Array, axes: Sequence[int]) -> Array:
-        return array.flip(*axes)
+        return array.flip(tuple(axes))
 
     def pad(self, array: Array, widths: Sequence[tuple[int, int]]) -> Array:
         return F.pad(array, list(chain.from_iterable(reversed(widths))))
@@ -218,10 +218,20 @@ class TorchBackend(FrameworkBackend):
 
     # ---- Running
 
+    def traces(self) -> bool:
+        return torch.compiler.is_compiling()
+
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
         arrays = (*primals, cotangent)
-        followed = any(map(torch._C._functorch.is_functorch_wrapped_tensor, arrays)) or (
-            torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+        if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
+            # What torch.func returns there is no tensor of the exported program.
+            leaves = [p if p.requires_grad else p.view_as(p).requires_grad_() for p in primals]
+            with torch.enable_grad():
+                return torch.autograd.grad(function(*leaves), leaves, cotangent, create_graph=True)
+        followed = (
+            torch.compiler.is_dynamo_compiling()
+            or any(map(torch._C._functorch.is_functorch_wrapped_tensor, arrays))
+            or (torch.is_grad_enabled() and any(array.requires_grad for array in arrays))
         )
         with full_precision() if cotangent.is_cuda else nullcontext():
             if followed or torch.is_inference_mode_enabled() or any(array.is_inference() for array in arrays):

@@ -9,6 +9,7 @@ and a dtype. `multiconv.core.framework.FrameworkBackend` gets it from a framewor
 from __future__ import annotations
 
 import abc
+import sys
 from collections.abc import Callable
 from math import prod
 from typing import Any, ClassVar, cast
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from multiconv.core.errors import BackendUnavailable, ConvError, UnsupportedError
+from multiconv.core.partial_shapes import PartialShape, agree, resolve, shape_of, spatial
 from multiconv.core.spec import ConvSpec, Geometry, check_count
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
@@ -112,6 +114,23 @@ class Backend(abc.ABC):
             If the backend has no such loops. This is the default.
         """
         raise UnsupportedError(f"the {self.name} backend has no {operation}")
+
+    def traces(self) -> bool:
+        """Return whether the framework follows the Python code itself now, so that it must not write to a cache."""
+        return False
+
+    def plan_any_size(self, operation: str, spec: ConvSpec, g: Geometry) -> Operation:
+        """Return a function that computes an operation for every size along the spatial axes, unknown while traced.
+
+        The sizes of the geometry are examples. By default, the size must be known.
+        """
+        raise ConvError(
+            f"{operation} needs the size of every spatial axis of x: the {self.name} backend has none for every size"
+        )
+
+    def with_shape(self, array: Array, shape: PartialShape) -> Array:
+        """Return an array whose shape is checked when it is computed, if the framework does not know it yet."""
+        return array
 
     # ---- Arrays: NumPy arrays, unless a subclass overrides these methods
 
@@ -554,19 +573,56 @@ class Backend(abc.ABC):
             except Exception:
                 self.check_places(x=x, w=w, bias=bias, dy=dy)  # which the key does not tell
                 raise
+        arrays = _held(x), _held(w), _held(bias), _held(dy)
+        if any(held is not array for held, array in zip(arrays, (x, w, bias, dy))):
+            return self._call(
+                operation, *arrays, stride, padding, dilation, groups, layout, output_padding=output_padding
+            )
         spec = ConvSpec(stride, padding, dilation, groups, layout)
         named = {"x": x, "w": w, "bias": bias}
         if operation == "cross_correlate_vjp":
             named["dy"] = dy
         dtype = self._check_arrays(**named)
-        g = _resolve(operation, spec, named, output_padding)
+        shapes = {name: shape_of(name, a) for name, a in named.items() if a is not None}
+        if any(None in shape for shape in shapes.values()):
+            return self._call_with_unknown_sizes(operation, spec, named, shapes, output_padding, dtype)
+        g = _resolve(operation, spec, shapes, output_padding)
         function = self._prepare(operation, g, dtype)
         own = tuple(None if a is None else self.asarray(a) for a in named.values())
-        if all(a is b for a, b in zip(named.values(), own)):
+        if all(a is b for a, b in zip(named.values(), own)) and not self.traces():
             if len(self._ready) >= REMEMBERED:
                 self._ready.clear()
             self._ready[key] = function
         return function(*own)
+
+    def _call_with_unknown_sizes(
+        self,
+        operation: str,
+        spec: ConvSpec,
+        named: dict[str, Array | None],
+        shapes: dict[str, PartialShape],
+        output_padding: Ints,
+        dtype: str,
+    ) -> Any:
+        """Compute an operation whose sizes the framework does not all know yet, as while it traces a function."""
+        g = resolve(operation, spec, shapes, output_padding)
+        x_shape, y_shape = (g.y_shape, g.x_shape) if operation == "conv_transpose" else (g.x_shape, g.y_shape)
+        channels = len(x_shape) - 1 if spec.channels_last else 1
+        open_axes = [n is None and axis != channels for axis, n in enumerate(shapes["x"])]
+        right = {
+            "x": tuple(None if is_open else n for is_open, n in zip(open_axes, x_shape)),
+            "w": g.w_shape,
+            "bias": (y_shape[channels],),
+            "dy": tuple(None if is_open else n for is_open, n in zip(open_axes, y_shape)),
+        }
+        _check_results(shapes, right)
+        if None in spatial(shapes["x"], spec):
+            function = self.plan_any_size(operation, spec, g)
+        else:
+            function = self.plan(operation, g.within_reach(), dtype)
+        return function(
+            *(None if a is None else self.with_shape(self.asarray(a), right[name]) for name, a in named.items())
+        )
 
     def _prepare(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return the function on arrays of the backend for this operation and geometry."""
@@ -682,19 +738,28 @@ class Backend(abc.ABC):
         return self.asarray(X), self.asarray(K)
 
 
-def _resolve(operation: str, spec: ConvSpec, arrays: dict[str, Any], output_padding: Ints) -> Geometry:
-    shapes = {name: tuple(a.shape) for name, a in arrays.items() if a is not None}
+def _resolve(operation: str, spec: ConvSpec, shapes: dict[str, Shape], output_padding: Ints) -> Geometry:
     if operation == "conv_transpose":
         g = spec.resolve_transpose(shapes["x"], shapes["w"], output_padding)
-        bias_size = g.in_channels
+        _check_results(shapes, {"bias": (g.in_channels,)})
     else:
         g = spec.resolve(shapes["x"], shapes["w"])
-        bias_size = g.out_channels
-    if "bias" in shapes:
-        _check_bias(shapes["bias"], bias_size)
-    if "dy" in shapes and shapes["dy"] != g.y_shape:
-        raise ConvError(f"dy must have the shape of the result, {g.y_shape}, not {shapes['dy']}")
+        _check_results(shapes, {"bias": (g.out_channels,), "dy": g.y_shape})
     return g
+
+
+def _check_results(shapes: dict[str, PartialShape], right: dict[str, PartialShape]) -> None:
+    """Check the shapes of the bias and of the cotangent, if there are any, as far as they are known."""
+    if "bias" in shapes and not agree(shapes["bias"], right["bias"]):
+        _check_bias(shapes["bias"], right["bias"][0])
+    if "dy" in shapes and not agree(shapes["dy"], right["dy"]):
+        raise ConvError(f"dy must have the shape of the result, {right['dy']}, not {shapes['dy']}")
+
+
+def _held(array: Any) -> Any:
+    """Return the array that a `keras.Variable` holds, of the framework that Keras runs on; anything else unchanged."""
+    keras = sys.modules.get("keras")
+    return array.value if keras is not None and isinstance(array, keras.Variable) else array
 
 
 def _check_bias(shape: Shape, channels: int) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 from multiconv.core.backend import REMEMBERED, Backend
 from multiconv.core.errors import UnsupportedError
 from multiconv.core.layer import InputCheck, Pad, Transpose
+from multiconv.core.partial_shapes import spatial
 from multiconv.core.spec import ConvSpec, Geometry
-from multiconv.core.types import Array, Host, Operation
+from multiconv.core.types import Array, Host, Operation, Shape
 
 _computing: weakref.WeakSet[FrameworkBackend] = weakref.WeakSet()
 """The backends that have computed in this process and do not survive a fork."""
@@ -143,6 +144,10 @@ class FrameworkBackend(Backend):
         """Return whether the framework's own call supports the padding of this geometry."""
         return g.symmetric
 
+    def pads_of(self, x: Array, spec: ConvSpec, kernel: Shape) -> Sequence[tuple[Any, Any]]:
+        """Return the zeros (before, after) each spatial axis of this input. Symbols are allowed where it is traced."""
+        return spec.pads(tuple(spatial(x.shape, spec)), kernel)
+
     def layer_pads_natively(self, spec: ConvSpec, w: Host) -> bool:
         """Return whether the framework's own layer with these weights supports this padding."""
         return spec.symmetric_padding(w.shape[2:]) is not None
@@ -212,6 +217,8 @@ class FrameworkBackend(Backend):
 
     def plan(self, operation: str, g: Geometry, dtype: str) -> Operation:
         """Return a function on arrays of the framework that computes an operation. It is built once and cached."""
+        if self.traces():
+            return self._build(operation, g, dtype)
         self._start_computing()
         key = operation, g, dtype
         function = self._plans.get(key)
@@ -258,7 +265,7 @@ class FrameworkBackend(Backend):
     def _start_computing(self) -> None:
         """Check that the framework can compute in this process, and remember that it does."""
         self.check_process()
-        if not self.survives_fork:
+        if not self.survives_fork and not self.traces():
             _computing.add(self)
 
     def _build(self, operation: str, g: Geometry, dtype: str) -> Operation:
@@ -272,12 +279,15 @@ class FrameworkBackend(Backend):
         if operation == "cross_correlate":
             return self.stage(forward, dtype)
 
+        return self.stage(self._gradients(forward), dtype)
+
+    def _gradients(self, forward: Operation) -> Operation:
         def gradients(x: Array, w: Array, bias: Array | None, dy: Array) -> tuple[Array, Array, Array | None]:
             primals = (x, w) if bias is None else (x, w, bias)
             dx, dw, *dbias = self.vjp(forward, primals, dy)
             return dx, dw, dbias[0] if dbias else None
 
-        return self.stage(gradients, dtype)
+        return gradients
 
     def _cross_correlate(self, g: Geometry) -> Operation:
         """Return the framework's own call, with a pad and transposes around it where it needs them."""

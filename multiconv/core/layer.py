@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from multiconv.core.backend import REMEMBERED, Backend
+from multiconv.core.partial_shapes import completed, shape_of
 from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Shape
 
@@ -49,14 +50,15 @@ class InputCheck:
         """
         self.backend.check_process()
         x_dtype = self.backend.dtype_of("x", x)
-        key = x.__class__, x.shape, x_dtype, dtype
+        shape = shape_of("x", x)
+        key = x.__class__, shape, x_dtype, dtype
         if key in self._passed:
             return x
         self.backend.check_dtypes({"x": x_dtype, "w": dtype})
         self.backend.check_places(x=x)
-        self.shape(x.shape)
+        self.shape(shape)
         own = self.backend.asarray(x)
-        if own is x:
+        if own is x and not self.backend.traces():
             if len(self._passed) >= REMEMBERED:
                 self._passed.clear()
             self._passed.add(key)
@@ -64,18 +66,11 @@ class InputCheck:
 
     def shape(self, x_shape: Sequence[int | None]) -> None:
         """Check the shape of an input. A size that is None is not known yet, and passes."""
-        kernel = self.w_shape[2:]
-        if len(x_shape) == len(self.w_shape) and None in x_shape:
-            _, dilation = self.spec.each(len(kernel))
-            fits = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
-            channels = self.w_shape[1] * self.spec.groups
-            valid = (1, *fits, channels) if self.spec.channels_last else (1, channels, *fits)
-            x_shape = [fit if n is None else n for n, fit in zip(x_shape, valid)]
-        self.spec.resolve(tuple(x_shape), self.w_shape)  # type: ignore[arg-type]
+        self.spec.resolve(completed(tuple(x_shape), self.w_shape, self.spec), self.w_shape)
 
     def empty(self, x: Array, dtype: str) -> Array | None:
         """Return the result for a batch of size 0 if the framework's own may be wrong, else None."""
-        if x.shape[0] != 0 or self.backend.empty_batch:
+        if self.backend.empty_batch or x.shape[0] != 0:
             return None
         return self.backend.empty("cross_correlate", self.spec.resolve(tuple(x.shape), self.w_shape), dtype)(x, None)
 
@@ -107,6 +102,6 @@ class Pad:
 
     def __call__(self, x: Array) -> Array:
         """Pad an input."""
-        if self.spec.channels_last:
-            return self.backend.pad(x, ((0, 0), *self.spec.pads(tuple(x.shape[1:-1]), self.kernel), (0, 0)))
-        return self.backend.pad(x, ((0, 0), (0, 0), *self.spec.pads(tuple(x.shape[2:]), self.kernel)))
+        pads = self.backend.pads_of(x, self.spec, self.kernel)
+        whole = (0, 0)
+        return self.backend.pad(x, (whole, *pads, whole) if self.spec.channels_last else (whole, whole, *pads))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -309,12 +309,12 @@ class Geometry:
         """Return the shape of the output, in its layout."""
         return self._shape(self.out_channels, self.out)
 
-    @cached_property
+    @property
     def extent(self) -> Shape:
         """Compute the number of pixels that the dilated kernel spans along each axis."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
 
-    @cached_property
+    @property
     def padded(self) -> Shape:
         """Compute the size of the input including its padding."""
         return tuple(n + before + after for n, (before, after) in zip(self.size, self.pads))
@@ -324,7 +324,7 @@ class Geometry:
         """Return whether the padding before and after is equal on each axis."""
         return all(before == after for before, after in self.pads)
 
-    @cached_property
+    @property
     def output_padding(self) -> Shape:
         """Compute the number of pixels at the end of each padded axis that no output sees."""
         return tuple(n - (o - 1) * s - e for n, o, s, e in zip(self.padded, self.out, self.stride, self.extent))
