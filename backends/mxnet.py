@@ -10,6 +10,7 @@ import numpy as np
 from mxnet import autograd, nd
 
 from multiconv.core import onednn
+from multiconv.core.errors import ConvError
 from multiconv.core.framework import FrameworkBackend
 from multiconv.core.layer import InputCheck
 from multiconv.core.spec import ConvSpec, Geometry
@@ -29,6 +30,14 @@ class MxnetBackend(FrameworkBackend):
 
     def is_array(self, value: Any) -> bool:
         return isinstance(value, nd.NDArray) and not isinstance(value, mx.np.ndarray)
+
+    def dtype_of(self, name: str, array: Any) -> str:
+        if isinstance(array, mx.sym.Symbol):
+            raise ConvError(
+                f"{name} is a Symbol, as in a hybridized block, and has no shape: "
+                "use the backend's layer() there, or don't hybridize this block"
+            )
+        return super().dtype_of(name, array)
 
     def device_of(self, array: Array) -> str:
         return "cpu(0)" if isinstance(array, np.ndarray) else str(array.context)
@@ -145,6 +154,11 @@ class MxnetBackend(FrameworkBackend):
     # ---- Running
 
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
+        if autograd.is_recording():
+            raise ConvError(
+                "MXNet can't record cross_correlate_vjp, so its results would have no gradient: "
+                "call it outside of autograd.record(), or within autograd.pause()"
+            )
         leaves = [p.detach() for p in primals]
         for leaf in leaves:
             leaf.attach_grad()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -15,6 +18,7 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.values import seeded
 from multiconv.testing.problem_values import given_values
+from multiconv.workers.process import source_places
 
 OPTIONS = [
     {},
@@ -271,3 +275,68 @@ def test_jax_transforms_have_gradients(five, transform, options):
         return (TRANSFORMS[transform](call, x, w, dy)[0] * dy).sum()
 
     assert_gradients_right(jax.grad(loss, (0, 1))(jnp.asarray(x), jnp.asarray(w)), right)
+
+
+# ---- MXNet: autograd.record, hybridize
+
+IN_MXNET = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("serve", sys.argv[1])
+serve = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(serve)
+sys.meta_path.insert(0, serve.Source(json.loads(sys.argv[2])))
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, nd
+from mxnet.gluon import HybridBlock
+from multiconv.backends.mxnet import MxnetBackend
+from multiconv.core.errors import ConvError
+
+backend = MxnetBackend()
+x, w, dy = (nd.array(np.array(a, "float32")) for a in json.loads(sys.argv[3]))
+
+def refusal(call):
+    try:
+        call()
+    except ConvError as error:
+        return str(error)
+
+x.attach_grad()
+w.attach_grad()
+with autograd.record():
+    y = backend.cross_correlate(x, w, padding=1)
+    on_tape = refusal(lambda: backend.cross_correlate_vjp(x, w, None, dy, padding=1))
+    with autograd.pause():
+        paused = backend.cross_correlate_vjp(x, w, None, dy, padding=1)
+y.backward(dy)
+
+class Correlate(HybridBlock):
+    def hybrid_forward(self, F, x):
+        return backend.cross_correlate(x, w, padding=1)
+
+plain, hybrid = Correlate(), Correlate()
+hybrid.hybridize()
+layer = backend.layer(w, padding=1)
+layer.hybridize()
+arrays = [y, x.grad, w.grad, *paused[:2], plain(x), layer(x)]
+print(json.dumps([[a.asnumpy().tolist() for a in arrays], on_tape, refusal(lambda: hybrid(x))]))
+"""
+
+
+def test_mxnet_records_or_refuses(five):
+    given, right = problem({"padding": 1})
+    places = source_places("multiconv.backends.mxnet:MxnetBackend")
+    serve = f"{places['multiconv']}/guest/serve.py"
+    values = json.dumps([a.tolist() for a in given])
+    command = [str(five["mxnet"].python), "-I", "-c", IN_MXNET, serve, json.dumps(places), values]
+    asked = subprocess.run(command, capture_output=True, text=True)
+    assert asked.returncode == 0, asked.stderr
+    arrays, on_tape, hybrid = json.loads(asked.stdout.splitlines()[-1])
+    y, dx, dw, dx_paused, dw_paused, plain, layer = (np.array(a, "float32") for a in arrays)
+    for answer in (y, plain, layer):
+        assert judge(answer, right["forward"]).fault is None
+    assert_gradients_right((dx, dw), right)
+    assert_gradients_right((dx_paused, dw_paused), right)
+    assert "call it outside of autograd.record(), or within autograd.pause()" in on_tape
+    assert "x is a Symbol, as in a hybridized block" in hybrid
