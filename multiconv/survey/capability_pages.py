@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from multiconv.survey import transforms
 from multiconv.survey.capabilities import (
     COMPOSED,
     NATIVE,
@@ -98,7 +99,7 @@ def markdown(found: Capabilities) -> str:
     | plain | N C |
     <BLANKLINE>
     """
-    lines = [HEADING]
+    lines = [HEADING, transforms.markdown()]
     for backend in found.backends:
         lines += [f"## {backend.name} {backend.version}", ""]
         for dtypes, table in grouped(backend.cells):

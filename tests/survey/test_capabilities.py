@@ -15,6 +15,7 @@ from multiconv import registry
 from multiconv.core.errors import BackendUnavailable
 from multiconv.oracle.problem import Problem
 from multiconv.survey import capabilities as tried
+from multiconv.survey import transforms
 from multiconv.survey.capabilities import (
     DEFAULT_DTYPES,
     DIRECTIONS,
@@ -233,3 +234,8 @@ def test_progress_is_told_of_every_cell():
     )
     assert told[-1] == ("numpy", len(FEATURES), len(FEATURES), "")
     assert len(told) == len(FEATURES)
+
+
+def test_the_page_says_where_a_users_model_may_call_multiconv():
+    assert transforms.markdown() in markdown(Capabilities([], []))
+    assert transforms.markdown() in PAGE.read_text()
