@@ -11,6 +11,7 @@ from multiconv.backends.numpy import NumpyBackend
 
 from multiconv import d2l, layers
 from multiconv.check.cases import Audience, BookExample, Draws, Turn, turns_of
+from multiconv.core.memory import ARRANGEMENTS
 from multiconv.oracle.problem import Problem
 from multiconv.testing.network_layers import layer_problem
 
@@ -96,6 +97,12 @@ def test_a_candidate_gets_no_empty_batch_and_channels_first() -> None:
     assert min(p.geometry.batch for p in drawn) == 1
     assert not any(p.geometry.channels_last for p in drawn)
     assert any(p.geometry.batch == 0 for p in problems(turns_of(Draws(300, 40), BACKENDS), Audience.EAGER, "drawn"))
+
+
+@pytest.mark.parametrize("who", Audience)
+def test_every_arrangement_in_memory_is_drawn(who: Audience) -> None:
+    drawn = problems(turns_of(Draws(networks=False), {who}), who, "drawn")
+    assert {p.arrangement for p in drawn} == set(ARRANGEMENTS)
 
 
 # ---- The book's examples

@@ -97,6 +97,7 @@ def test_the_variety_of_sums_is_the_share_of_different_ones() -> None:
     assert rounding_of(x, w) == 1
     assert rounding_of(np.concatenate([x, x]), w) == 0.5
     assert rounding_of(x, np.ones_like(w)) == 1  # the operands differ enough, as one of them does
+    assert rounding_of(np.ones_like(x), w) < 1  # nine equal pixels and nine weights: one sum
     assert rounding_of(np.ones_like(x), np.ones_like(w)) == 0
 
 
@@ -113,3 +114,20 @@ def test_the_bound_of_a_fast_transposed_convolution_is_that_of_its_own_size() ->
     allowed = bounds.normwise("conv_transpose", *wide[:2], None, wide[2], problem.transposed, constant, "float32")
     bound = Oracle(problem, "fft").expected("conv_transpose").bound
     assert bound.max() == allowed.max()
+
+
+def test_the_bias_gradient_is_exact_by_its_cotangent_alone() -> None:
+    x, w, dy = np.full((1, 1, 4), 2000, "float16"), np.ones((1, 1, 1), "float16"), np.ones((1, 1, 4), "float16")
+    problem = given_values("mine", ConvSpec(), x, w, dy, np.ones(1, "float16"), np.ones(1, "float16"))
+    oracle = Oracle(replace(problem, values="integers"), "direct")
+    assert not oracle.expected("bias gradient").bound.any()
+    assert oracle.expected("kernel gradient").bound.any()
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "fft"])
+def test_where_nan_lies_on_padding_nan_may_be_the_answer_by_any_algorithm(algorithm: str) -> None:
+    x, w = np.ones((1, 1, 2), "float32"), np.float32([[[np.nan, 1, 1]]])
+    problem = replace(given_values("mine", ConvSpec(padding=((1, 1),)), x, w), values="given")
+    leave = Oracle(problem, algorithm).expected("forward").leave
+    assert leave is not None
+    assert leave.nan.ravel().tolist() == [True, False]

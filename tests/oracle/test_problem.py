@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from multiconv.backends.numpy import NumpyBackend
 
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import Judgement
@@ -198,3 +199,34 @@ def test_a_result_that_shares_memory_is_a_fault():
     found = list(judged(p, Answers(lambda x: x), p.expectations(["forward"]), "forward"))
     assert [(d, j.symptom) for d, _, j in found if j.fault] == [("forward", "memory")]
     assert all(isinstance(j, Judgement) for _, _, j in found)
+
+
+@pytest.mark.parametrize("name", ["x", "w", "dy", "bias", "x_bias"])
+def test_every_array_lies_in_memory_as_the_arrangement_says(name):
+    plain = problem()
+    reversed_one = dataclasses.replace(plain, arrangement="reversed")
+    array, as_before = getattr(reversed_one, name), getattr(plain, name)
+    assert min(array.strides) < 0 < min(as_before.strides)
+    assert np.array_equal(array, as_before)
+
+
+class Rewrites(NumpyBackend):
+    """Returns the same memory in every call, so that a later call changes an earlier result."""
+
+    def __init__(self):
+        super().__init__()
+        self.memory = None
+
+    def cross_correlate(self, x, w, bias=None, **options):
+        y = super().cross_correlate(x, w, bias, **options)
+        if self.memory is None:
+            self.memory = y
+        self.memory[...] = y
+        return self.memory
+
+
+def test_a_result_that_a_later_call_changes_is_a_fault():
+    given = problem()
+    found = list(judged(given, Rewrites(), given.expectations(["forward"]), "forward"))
+    assert ("forward", "a later call changed its result") in [(direction, j.fault) for direction, _, j in found]
+    assert {type(answer) for _, answer, _ in found} == {np.ndarray}
