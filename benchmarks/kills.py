@@ -242,8 +242,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--log", type=Path, default=LOG)
     asked = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGHUP):  # which a shell in the background has its programs ignore
-        signal.signal(number, signal.default_int_handler)
+    for ignored in (signal.SIGINT, signal.SIGHUP):  # by the programs that a shell runs in the background
+        signal.signal(ignored, signal.default_int_handler)
     done = {found["trial"] for found in finished(asked.log)}
     todo = [number for number in range(asked.first, asked.first + asked.trials) if number not in done]
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

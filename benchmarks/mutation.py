@@ -392,6 +392,7 @@ def _prepare() -> None:
     for name in ("hypothesis.extra.numpy", "ml_dtypes", "numpy.testing", "pytest", "scipy.signal", "threadpoolctl"):
         importlib.import_module(name)
     assert "multiconv" not in sys.modules
+    sys.path.append(str(ROOT / "tests"))  # as tests/conftest.py, which is not read, would have it
     hypothesis = sys.modules["hypothesis"]
     hypothesis.settings.register_profile(
         "mutation",
