@@ -65,20 +65,19 @@ def print_capabilities(found: Capabilities, console: Console) -> None:
 
 HEADING = """# What each backend can do
 
-Written by `multiconv capabilities --markdown FILE`, from what was found by trying; a test holds it.
-
-Each letter is a small problem of integers, put to the backend and to the framework's own call with the same options:
+Written by `multiconv capabilities --markdown FILE`; a test checks that it is current. Each letter is the outcome of a
+small problem of integers, which ran on the backend and in the framework's own call with the same options:
 
 - **N**, native: the framework's own single call (`F.conv2d`, `lax.conv_general_dilated`, `tf.nn.conv2d`,
-  `nd.Convolution`), its gradient by the framework's autodiff, its own transposed call or its own layer, alone, takes
-  the options as they are and answers exactly;
-- **C**, composed: the backend answers exactly, though the framework's own call does not take it;
-- **-**, unsupported: the backend refuses, or would not be right.
+  `nd.Convolution`) takes the options unchanged and is exact. For gradients, this is its autodiff of that call; for
+  `conv_transpose` and layers, its own transposed call and its own layer.
+- **C**, composed: the framework's own call does not take the options, but the backend is exact.
+- **-**, unsupported: the backend refuses.
 
 The three letters of a cell are for one, two and three spatial axes. A feature is native if the framework's own call
-takes it in one of the two layouts; which layouts it takes, the last two rows say. The kernel's axes are given in each
-framework's own order. No framework's call convolves in the strict sense, with the kernel turned round, and NumPy has no
-convolution of channels, so all of that is composed. All on a CPU.
+takes it in at least one of the two layouts; the last two rows show which. The kernel's axes are in each framework's
+own order. No framework's call computes convolution in the strict sense, with a reversed kernel, and NumPy has no
+convolution over channels, so all of these are composed. Measured on a CPU.
 """
 
 

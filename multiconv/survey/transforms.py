@@ -24,8 +24,9 @@ def markdown() -> str:
     rows = [f"| {' | '.join(row)} |" for row in TRANSFORMS]
     return "\n".join(
         [
-            "Ways to use multiconv within a model. `tests/interface/test_models.py` tries each, and the gradients",
-            "through each but `Dataset.map` and `hybridize`:",
+            "Within a user's model, multiconv works in these ways. This table is written by hand; "
+            "`tests/interface/test_models.py`",
+            "runs each row, and the gradients of all but `Dataset.map` and `hybridize`:",
             "",
             "| framework | works within | sizes that may be unknown |",
             "|---|---|---|",
