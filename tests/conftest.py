@@ -21,8 +21,10 @@ os.environ.update(
     compile_cache.environment("jax")
 )  # before anything imports JAX, whose compiler is a third of the time
 
-# A shell ignores Ctrl-C in what it runs in the background, and a process passes that on to those that it starts.
+# A shell in the background, and nohup, ignore these, and a process passes that on to those that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(ignored, signal.SIG_DFL)
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

@@ -212,7 +212,7 @@ def test_the_command_says_what_it_can_not_have(folder: Path) -> None:
     absent = multiconv("check", "--candidate", "absent:conv", cwd=folder)
     assert (absent.returncode, "No module named 'absent'" in absent.stderr) == (3, True)
     no_file = multiconv("check", "--candidate", "absent.py:conv", cwd=folder)
-    assert (no_file.returncode, "there is no file absent.py" in no_file.stderr) == (3, True)
+    assert (no_file.returncode, "there is no file absent.py" in no_file.stderr) == (2, True)
     unnamed = multiconv("check", "--candidate", "conv", cwd=folder)
     assert (unnamed.returncode, "package.module:function" in unnamed.stderr) == (2, True)
 
