@@ -11,6 +11,7 @@ from multiconv.bench import statistics
 from multiconv.bench.cases import Case, usual_mode
 from multiconv.bench.workers import Variant
 from multiconv.guest.timed import TimedCall
+from multiconv.running import Missing
 
 MEASURED = "measured"
 SPARE_THREADS = 0.05  # tolerance: the processor's clock also counts the start and end of a loop
@@ -183,8 +184,8 @@ class Report:
         Pairs of rows with equal entries.
     workers : list of dict
         Versions, settings, and the rates of matrix product and memory, for each process of each variant.
-    missing : list of dict
-        Backends that are not available: name, reason and install command.
+    missing : list of Missing
+        Variants of backends that are not available.
     settings : dict
         The requested settings.
     seconds : float
@@ -193,7 +194,7 @@ class Report:
     rows: list[Row]
     twins: list[tuple[Row, Row]]
     workers: list[dict[str, Any]]
-    missing: list[dict[str, Any]]
+    missing: list[Missing]
     settings: dict[str, Any]
     seconds: float = 0.0
 

@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -42,6 +41,7 @@ from multiconv.core.types import Progress, no_progress
 from multiconv.layers import Layer
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
+from multiconv.running import Workers, available
 from multiconv.testing.problem_values import with_values
 
 CHECKED_WINDOWS = 1 << 25  # most numbers that the oracle gathers: 256 MB, one or two seconds
@@ -118,8 +118,10 @@ def bench(
     ('measured', 2)
     """
     began = time.monotonic()
-    variants, missing = _to_be_had(variants, optional=optional)
-    labels = [v.label for v in variants]
+    by_label = {variant.label: variant for variant in variants}
+    found, missing = available(by_label, lambda label: registry.locate(by_label[label].name), required=not optional)
+    labels = [label for label, _ in found]
+    variants = [by_label[label] for label in labels]
     settings = {
         "variants": labels,
         "layers": [asdict(layer) for layer in layers],
@@ -152,26 +154,6 @@ def bench(
         raise UsageError(f"--mode: {' and '.join(labels)} can't be timed in the mode {' or '.join(modes)}")
     twins = [(a, b) for a, b in (run.rows(run.twins(group)) for group in groups) if a.samples and b.samples]
     return Report(rows, twins, list(log.workers.values()), missing, settings, time.monotonic() - began)
-
-
-def _to_be_had(variants: Sequence[Variant], *, optional: bool) -> tuple[list[Variant], list[dict[str, Any]]]:
-    """Return the variants that are available, and why the others are not."""
-    there, missing = [], []
-    for variant in variants:
-        try:
-            registry.locate(variant.name)
-            there.append(variant)
-        except BackendUnavailable as error:
-            missing.append(
-                {
-                    "name": variant.label,
-                    "reason": str(error),
-                    "install": registry.install_command(variant.name),
-                }
-            )
-    if missing and not (optional and there):
-        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
-    return there, missing
 
 
 class _Run:
@@ -297,18 +279,14 @@ class _Run:
     @contextmanager
     def _workers(self, variants: list[Variant], threads: int) -> Iterator[dict[str, TimedWorker]]:
         """Start a worker for each variant, and stop all of them at the end."""
-        started: list[TimedWorker] = []
+        by_label = {variant.label: variant for variant in variants}
 
-        def start(variant: Variant) -> None:
-            started.append(TimedWorker(variant, threads, self.settings["timeout"]))
+        def start(label: str) -> TimedWorker:
+            return workers.start(lambda: TimedWorker(by_label[label], threads, self.settings["timeout"]))
 
-        try:
-            with ThreadPoolExecutor(len(variants)) as pool:
-                list(pool.map(start, variants))
-            yield {worker.variant.label: worker for worker in started}
-        finally:
-            for worker in started:
-                worker.close()
+        with Workers[TimedWorker]() as workers:
+            started, _ = available(by_label, start, required=True)
+            yield dict(started)
 
     def _advance(self, steps: int, doing: str) -> None:
         self.progress("bench", self.done, self.total, doing)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from multiconv.running import Missing
+
 
 @dataclass
 class Disagreement:
@@ -89,8 +91,8 @@ class Report:
     Attributes
     ----------
     backends : list of BackendReport
-    missing : list of dict
-        The backends that are not available: the name, the reason and the command that installs the backend.
+    missing : list of Missing
+        The backends that are not available.
     examples, seed : int
         Number of problems drawn for each backend, or for each candidate if there are only candidates; and the random
         seed.
@@ -101,7 +103,7 @@ class Report:
     """
 
     backends: list[BackendReport]
-    missing: list[dict[str, Any]]
+    missing: list[Missing]
     examples: int
     seed: int
     dtypes: list[str]

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from threading import Event, Lock
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,13 +20,14 @@ from multiconv import registry
 from multiconv.check.cases import CANDIDATE_EXAMPLES, EXAMPLES, Audience, Case, Draws, Turn, turns_of
 from multiconv.check.results import BackendReport, Disagreement, Interrupted, Report
 from multiconv.check.scripts import script
-from multiconv.core.errors import BackendCrashed, BackendTimeout, BackendUnavailable, UnsupportedError
+from multiconv.core.errors import BackendCrashed, BackendTimeout, UnsupportedError
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.targets import plain_name
 from multiconv.core.types import Progress, no_progress
 from multiconv.oracle.judgement import Expected, Judgement, judge
 from multiconv.oracle.problem import DIRECTIONS, Problem, first_fault, judged
 from multiconv.oracle.values import values_for
+from multiconv.running import Workers, available
 from multiconv.testing import candidate
 from multiconv.testing.coverage import Coverage
 from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, DTYPES, LAYOUT_LEVELS, NON_EMPTY_BATCHES, problem_levels
@@ -99,7 +99,7 @@ def check(
     BackendUnavailable
         If a named backend or candidate is not available.
     UnsupportedError
-        If a named backend or candidate supports none of the dtypes.
+        If a named backend or candidate supports none of the dtypes, or if no backend does.
     Interrupted
         If Ctrl-C is pressed: a KeyboardInterrupt with the report until then.
 
@@ -111,15 +111,6 @@ def check(
     """
     began = time.monotonic()
     wanted = list(dict.fromkeys(names)) or ([] if candidates else registry.names())
-    started, missing = _start([*wanted, *dict.fromkeys(candidates)], timeout, progress)
-    if (names or candidates) and missing:
-        _close(started)
-        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
-    started, without = _with_a_dtype(started, dtypes)
-    if without and (names or candidates):
-        _close(started)
-        raise UnsupportedError("; ".join(m["reason"] for m in without))
-    missing += without
     if values is None:
         values = values_for(algorithm)
     draws = Draws(
@@ -128,17 +119,21 @@ def check(
         seed, tuple(dtypes), tuple(values), networks, algorithm,
     )  # fmt: skip
     drawn = draws.examples if wanted else draws.candidate_examples
-    report = Report([], missing, drawn, seed, list(dtypes))
-    runs = [_Run(name, workers, draws, progress) for name, workers in started]
-    try:
-        with threadpool_limits(1):  # for the oracle: the workers need the cores more
-            _run_all(runs, turns_of(draws, {run.audience for run in runs}))
-    except KeyboardInterrupt:
-        report.interrupted = True
-        for run in runs:
-            run.conclude(shrink=False)
-    finally:
-        _close(started)
+    with Workers[RemoteBackend]() as workers:
+        started, missing = available(
+            [*wanted, *candidates],
+            lambda name: _start(name, workers, dtypes, timeout, progress),
+            required=bool(names or candidates),
+        )
+        report = Report([], missing, drawn, seed, list(dtypes))
+        runs = [_Run(name, of_backend, draws, progress) for name, of_backend in started]
+        try:
+            with threadpool_limits(1):  # for the oracle: the workers need the cores more
+                _run_all(runs, turns_of(draws, {run.audience for run in runs}))
+        except KeyboardInterrupt:
+            report.interrupted = True
+            for run in runs:
+                run.conclude(shrink=False)
     report.backends = [run.report for run in runs]
     report.seconds = time.monotonic() - began
     if report.interrupted:
@@ -147,52 +142,21 @@ def check(
 
 
 def _start(
-    names: list[str], timeout: float, progress: Progress
-) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
-    """Start the workers of each backend, and return them with reports on the backends that are not available."""
-
-    def start(name: str) -> list[RemoteBackend] | dict[str, Any]:
-        progress(name, 0, 0, "starting")
-        try:
-            if ":" in name:
-                return [candidate.in_worker(name, timeout, ENVIRONMENT)]
-            cache = compile_cache.environment(name, registry.locate(name).version)
-            count = 1 if compile_cache.is_warm(cache) else WORKERS.get(plain_name(name), 1)
-            return [registry.new_worker(name, timeout, ENVIRONMENT | cache) for _ in range(count)]
-        except BackendUnavailable as error:
-            if ":" in name:
-                return {"name": name, "reason": str(error), "install": None}
-            return {"name": name, "reason": str(error), "install": registry.install_command(name)}
-
-    with ThreadPoolExecutor(len(names)) as pool:
-        outcomes = list(zip(names, pool.map(start, names)))
-    started = [(name, outcome) for name, outcome in outcomes if isinstance(outcome, list)]
-    return started, [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
-
-
-def _with_a_dtype(
-    started: list[tuple[str, list[RemoteBackend]]], dtypes: Sequence[str]
-) -> tuple[list[tuple[str, list[RemoteBackend]]], list[dict[str, Any]]]:
-    """Return the backends that support at least one of the dtypes. Close the others, and return reports on them."""
-    able: list[tuple[str, list[RemoteBackend]]] = []
-    others: list[tuple[str, list[RemoteBackend]]] = []
-    for name, workers in started:
-        (able if set(dtypes) & set(workers[0].dtypes) else others).append((name, workers))
-    _close(others)
-    return able, [
-        {
-            "name": name,
-            "reason": f"{name} does not compute in {' or '.join(dtypes)}: it has {', '.join(workers[0].dtypes)}",
-            "install": None,
-        }
-        for name, workers in others
-    ]
-
-
-def _close(started: list[tuple[str, list[RemoteBackend]]]) -> None:
-    closing = [worker for _, workers in started for worker in workers]
-    with ThreadPoolExecutor(len(closing) or 1) as pool:  # each takes time to shut down its framework
-        list(pool.map(RemoteBackend.close, closing))
+    name: str, workers: Workers[RemoteBackend], dtypes: Sequence[str], timeout: float, progress: Progress
+) -> list[RemoteBackend]:
+    """Start the workers of a backend or candidate, which must support at least one of the dtypes."""
+    progress(name, 0, 0, "starting")
+    if ":" in name:
+        started = [workers.start(lambda: candidate.in_worker(name, timeout, ENVIRONMENT))]
+    else:
+        cache = compile_cache.environment(name, registry.locate(name).version)
+        count = 1 if compile_cache.is_warm(cache) else WORKERS.get(plain_name(name), 1)
+        environment = ENVIRONMENT | cache
+        started = [workers.start(lambda: registry.new_worker(name, timeout, environment)) for _ in range(count)]
+    has = started[0].dtypes
+    if not set(dtypes) & set(has):
+        raise UnsupportedError(f"{name} does not compute in {' or '.join(dtypes)}: it has {', '.join(has)}")
+    return started
 
 
 Asked = tuple[int, Case, dict[str, Expected]]

@@ -82,7 +82,7 @@ def print_check(report: Report, console: Console) -> None:
         for d in b.disagreements:
             _print_disagreement(b, d, console)
     for m in report.missing:
-        console.print(Text(f"\n{m['name']} was left out: {m['reason']}"), soft_wrap=True)
+        console.print(Text(f"\n{m.name} was left out: {m.reason}"), soft_wrap=True)
     console.print(Text(f"\n{_summary(report)}"), soft_wrap=True)
     overflowed = [f"{b.name} {b.overflowed}" for b in report.backends if b.overflowed]
     if overflowed:

@@ -18,23 +18,20 @@ from itertools import zip_longest
 from math import isqrt
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from multiconv import oracle, registry
 from multiconv.core.dtypes import dtype_named
-from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, BackendUnavailable, UnsupportedError
+from multiconv.core.errors import BackendCrashed, BackendError, BackendTimeout, UnsupportedError
 from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Host, Progress, Shape, no_progress
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem
+from multiconv.running import Missing, Workers, available
 from multiconv.survey.own_calls import has_native_calls, native_worker
 from multiconv.workers.remote import RemoteBackend
-
-if TYPE_CHECKING:
-    pass
-
 
 NATIVE, COMPOSED, UNSUPPORTED = "native", "composed", "unsupported"
 
@@ -195,12 +192,11 @@ class Capabilities:
     Attributes
     ----------
     backends : list of BackendCapabilities
-    missing : list of dict
-        Name, reason and install command of each backend that is not available.
+    missing : list of Missing
     """
 
     backends: list[BackendCapabilities]
-    missing: list[dict[str, str]]
+    missing: list[Missing]
 
     def asdict(self) -> dict[str, Any]:
         """Return a dictionary for JSON.
@@ -250,42 +246,31 @@ def capabilities(
     >>> found.backends[0].cells["float32"]["forward"]["2-D"]["asymmetric padding"]
     'composed'
     """
-    wanted = list(dict.fromkeys(names)) or registry.names()
-    with TemporaryDirectory() as cache, ThreadPoolExecutor(os.cpu_count()) as threads:
+    with (
+        TemporaryDirectory() as cache,
+        Workers[RemoteBackend]() as workers,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
         environment = {**WORKER_ENVIRONMENT, "JAX_COMPILATION_CACHE_DIR": cache}
-        started = list(zip(wanted, threads.map(lambda name: _start(name, environment), wanted)))
-        workers = [outcome for _, outcome in started if isinstance(outcome, _Workers)]
-        try:
-            missing = [
-                {"name": name, "reason": str(outcome), "install": registry.install_command(name)}
-                for name, outcome in started
-                if isinstance(outcome, BackendUnavailable)
-            ]
-            if names and missing:
-                raise BackendUnavailable("; ".join(m["reason"] for m in missing))
-            tables = [_Table(w, directions, dimensions, features, progress, len(dtypes)) for w in workers]
-            for filled in [threads.submit(table.fill, dtype) for table in tables for dtype in dtypes]:
-                filled.result()
-        finally:
-            for of_one in workers:
-                of_one.close()
+        pools, missing = available(
+            names or registry.names(),
+            lambda name: _Pool(name, lambda: workers.start(lambda: native_worker(name, TIMEOUT, environment))),
+            required=bool(names),
+            threads=os.cpu_count(),
+        )
+        tables = [_Table(pool, directions, dimensions, features, progress, len(dtypes)) for _, pool in pools]
+        for filled in [threads.submit(table.fill, dtype) for table in tables for dtype in dtypes]:
+            filled.result()
     return Capabilities([table.found(dtypes) for table in tables], missing)
 
 
-def _start(name: str, environment: dict[str, str]) -> _Workers | BackendUnavailable:
-    try:
-        return _Workers(name, environment)
-    except BackendUnavailable as error:
-        return error
-
-
-class _Workers:
+class _Pool:
     """The workers of one backend: one at first, more on demand."""
 
-    def __init__(self, name: str, environment: dict[str, str]) -> None:
-        self.name, self.environment = name, environment
-        self._all: list[RemoteBackend] = []
-        self._idle = [self._start()]
+    def __init__(self, name: str, start: Callable[[], RemoteBackend]) -> None:
+        self.name = name
+        self._start = start
+        self._idle = [start()]
 
     def take(self) -> RemoteBackend:
         """Return an idle worker; start one if all are busy."""
@@ -298,30 +283,20 @@ class _Workers:
         """Make a worker idle again."""
         self._idle.append(worker)
 
-    def close(self) -> None:
-        """Stop all workers."""
-        for worker in self._all:
-            worker.close()
-
-    def _start(self) -> RemoteBackend:
-        worker = native_worker(self.name, TIMEOUT, self.environment)
-        self._all.append(worker)
-        return worker
-
 
 class _Table:
     """The cells of one backend."""
 
     def __init__(
         self,
-        workers: _Workers,
+        pool: _Pool,
         directions: Sequence[str],
         dimensions: Sequence[int],
         features: Sequence[Feature],
         progress: Progress,
         dtypes: int,
     ) -> None:
-        self.workers, self.progress = workers, progress
+        self.pool, self.progress = pool, progress
         self.directions, self.dimensions, self.features = directions, dimensions, features
         self.total = dtypes * len(directions) * len(dimensions) * len(features)
         self.done = 0
@@ -333,11 +308,11 @@ class _Table:
     def found(self, dtypes: Sequence[str]) -> BackendCapabilities:
         """Return all cells, in the order of `dtypes`."""
         surprises = sorted(self.surprises, key=lambda s: dtypes.index(s.dtype))
-        return BackendCapabilities(self.workers.name, self.version, {d: self.cells[d] for d in dtypes}, surprises)
+        return BackendCapabilities(self.pool.name, self.version, {d: self.cells[d] for d in dtypes}, surprises)
 
     def fill(self, dtype: str) -> None:
         """Try every cell of a dtype."""
-        worker = self.workers.take()
+        worker = self.pool.take()
         self.version = worker.version
         cells: dict[str, dict[str, dict[str, str]]] = {d: {} for d in self.directions}
         for ndim in self.dimensions:
@@ -350,14 +325,14 @@ class _Table:
             for direction in self.directions:
                 cells[direction][f"{ndim}-D"] = rows[direction]
         self.cells[dtype] = cells
-        self.workers.give_back(worker)
+        self.pool.give_back(worker)
 
     def _note(self, tried: list[_Tried], dtype: str, direction: str, dimensions: str, feature: str) -> None:
         faults = [f for t in tried if (f := t.own_surprise(direction)) is not None]
         with self._lock:
             self.surprises += [Surprise(dtype, direction, dimensions, feature, fault) for fault in faults[:1]]
             self.done += 1
-            self.progress(self.workers.name, self.done, self.total, "")
+            self.progress(self.pool.name, self.done, self.total, "")
 
 
 def _support(tried: list[_Tried], direction: str) -> str:

@@ -13,20 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from multiconv import oracle, registry
-from multiconv.core.errors import BackendError, BackendUnavailable, UsageError, suggestion
+from multiconv.core.errors import BackendError, UsageError, suggestion
 from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host, Progress, Shape, no_progress
+from multiconv.running import Missing, available
 from multiconv.survey.own_calls import native_worker
 from multiconv.workers.remote import RemoteBackend
-
-if TYPE_CHECKING:
-    pass
-
 
 DTYPES = ("float32", "float64")
 REPEATS = 20
@@ -107,12 +104,11 @@ class Properties:
     Attributes
     ----------
     backends : list of BackendProperties
-    missing : list of dict
-        Name, reason and install command of each backend that is not available.
+    missing : list of Missing
     """
 
     backends: list[BackendProperties]
-    missing: list[dict[str, str]]
+    missing: list[Missing]
 
     def asdict(self) -> dict[str, Any]:
         """Return a dictionary for JSON.
@@ -164,15 +160,13 @@ def properties(
         if name not in PROPERTIES:
             known = ", ".join(PROPERTIES)
             raise UsageError(f"there is no property {name!r}{suggestion(name, PROPERTIES)}: they are {known}")
-    measured, missing = [], []
-    for name in list(dict.fromkeys(names)) or registry.names():
-        try:
-            measured.append(_measure(name, dtypes, wanted or list(PROPERTIES), progress))
-        except BackendUnavailable as error:
-            missing.append({"name": name, "reason": str(error), "install": registry.install_command(name)})
-    if names and missing:
-        raise BackendUnavailable("; ".join(m["reason"] for m in missing))
-    return Properties(measured, missing)
+    measured, missing = available(
+        names or registry.names(),
+        lambda name: _measure(name, dtypes, wanted or list(PROPERTIES), progress),
+        required=bool(names),
+        threads=1,  # each uses all cores
+    )
+    return Properties([found for _, found in measured], missing)
 
 
 def _measure(name: str, dtypes: Sequence[str], wanted: Sequence[str], progress: Progress) -> BackendProperties:

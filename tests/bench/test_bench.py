@@ -347,7 +347,7 @@ def test_a_variant_that_can_not_be_had():
         bench(wanted, [of_channels(2)])
     report = bench(wanted, [of_channels(2)], directions=["forward"], rounds=1, processes=1, optional=True)
     assert [row.status for row in report.rows] == ["measured"]
-    assert [m["name"] for m in report.missing] == ["torch@0.0.1"]
+    assert [m.name for m in report.missing] == ["torch@0.0.1"]
 
 
 # ---- Interrupted and resumed

@@ -162,4 +162,4 @@ def test_a_backend_that_is_not_named_may_be_missing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("multiconv.check.run.turns_of", lambda *_: [])
     report = check(examples=0)
     assert [b.name for b in report.backends] == ["numpy"]
-    assert [m["install"] for m in report.missing] == ["multiconv env create mxnet"]
+    assert [m.install for m in report.missing] == ["multiconv env create mxnet"]

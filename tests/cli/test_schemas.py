@@ -14,6 +14,7 @@ from multiconv.check.cases import Draws
 from multiconv.check.results import Report
 from multiconv.check.run import _Run
 from multiconv.cli.main import main
+from multiconv.running import Missing
 from multiconv.survey.capabilities import BackendCapabilities, Capabilities, Surprise, capabilities
 from multiconv.survey.properties import properties
 from multiconv.testing.drawing import draw_problems
@@ -65,7 +66,7 @@ def test_a_report_of_disagreements_is_what_the_schema_says(monkeypatch: pytest.M
         run.conclude()
         reports.append(run.report)
     assert all(report.disagreements for report in reports)
-    missing = [{"name": "mxnet", "reason": "it is not there", "install": "multiconv env create mxnet"}]
+    missing = [Missing("mxnet", "it is not there", "multiconv env create mxnet")]
     validate("check", Report(reports, missing, 20, 0, ["float32"]).asdict())
 
 

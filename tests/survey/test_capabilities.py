@@ -14,6 +14,7 @@ from rich.console import Console
 from multiconv import registry
 from multiconv.core.errors import BackendUnavailable
 from multiconv.oracle.problem import Problem
+from multiconv.running import Missing
 from multiconv.survey import capabilities as tried
 from multiconv.survey import transforms
 from multiconv.survey.capabilities import (
@@ -200,7 +201,7 @@ def test_the_table_is_compact():
     backend = tried.BackendCapabilities(
         "torch", "2", cells, [tried.Surprise("float32", "forward", "2-D", "plain", "x")]
     )
-    print_capabilities(Capabilities([backend], [{"name": "mxnet", "reason": "why"}]), Console(file=text, width=80))
+    print_capabilities(Capabilities([backend], [Missing("mxnet", "why")]), Console(file=text, width=80))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     assert "torch 2, float32, float64" in lines
     assert "torch 2, float16" in lines
