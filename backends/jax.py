@@ -13,8 +13,9 @@ import numpy as np
 from jax import lax
 
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck, rebuilt
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation, Shape
 
 

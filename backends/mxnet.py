@@ -12,8 +12,9 @@ from mxnet import autograd, nd
 from multiconv.core import onednn
 from multiconv.core.errors import ConvError
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation, Pads, Shape
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from multiconv.algorithms.choice import ALGORITHMS, POLICIES, CrossCorrelation, choose, normwise_constant
 from multiconv.core.errors import UnsupportedError, UsageError
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Ints, Operation, Padding, Shape
 
 

@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from multiconv.core.errors import UnsupportedError
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck, rebuilt
 from multiconv.core.partial_shapes import PartialShape, spatial
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation, Shape
 
 

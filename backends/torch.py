@@ -16,8 +16,9 @@ from torch import nn
 from multiconv.core import onednn
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.framework import FrameworkBackend
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation
 
 

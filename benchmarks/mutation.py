@@ -51,6 +51,8 @@ SURVIVORS = Path(__file__).with_name("mutation_survivors.toml")
 
 TESTS: dict[str, tuple[str, ...]] = {
     "core.spec": ("core/test_spec.py", "interface/test_memory_of_calls.py"),
+    "core.geometry": ("core/test_spec.py", "interface/test_memory_of_calls.py"),
+    "core.option_values": ("core/test_spec.py",),
     "core.backend": ("interface/test_memory_of_calls.py", "interface/test_composition.py"),
     "core.framework": ("interface/test_memory_of_calls.py", "interface/test_composition.py"),
     "core.bounds": ("core/test_bounds.py",),

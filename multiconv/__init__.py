@@ -35,7 +35,8 @@ from multiconv.core.errors import (
     UsageError,
 )
 from multiconv.core.framework import FrameworkBackend
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation
 from multiconv.registry import BackendInfo, backend, backends
 

@@ -16,7 +16,8 @@ from math import lcm
 from typing import Any
 
 from multiconv.core.errors import UsageError, suggestion
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Ints, Padding
 
 LAPTOP_SOURCE = "One layer of each kind from the other sets; chosen for multiconv."

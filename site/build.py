@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "mxnet": "MXNet"}
 MODULES = (
-    *("core.errors", "core.spec", "core.backend", "core.bounds", "registry"),
+    *("core.errors", "core.spec", "core.geometry", "core.backend", "core.bounds", "registry"),
     *("oracle", "oracle.exact", "oracle.kronecker", "oracle.laws", "oracle.problem", "testing"),
     *("lessons.kernels", "lessons.digits", "lessons.run", "lessons.figures", "lessons.notebooks"),
 )

@@ -19,7 +19,7 @@ from multiconv.algorithms.im2col import Im2col, Matmul
 from multiconv.algorithms.toeplitz import Toeplitz
 from multiconv.algorithms.winograd import Winograd
 from multiconv.core.errors import ConvError
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 
 ALGORITHMS: dict[str, Any] = {

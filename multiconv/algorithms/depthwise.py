@@ -21,7 +21,7 @@ import numpy as np
 
 from multiconv.algorithms import tiling
 from multiconv.algorithms.tiling import contiguous, pixels_seen
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array, Shape
 
 BLOCK_ELEMENTS = 2**20

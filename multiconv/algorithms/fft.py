@@ -16,7 +16,7 @@ import numpy as np
 from multiconv.algorithms.im2col import Im2col
 from multiconv.algorithms.tiling import box_of
 from multiconv.core import bounds
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 
 SPECTRUM_ELEMENTS = 2**19

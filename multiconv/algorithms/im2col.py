@@ -13,7 +13,7 @@ import numpy as np
 
 from multiconv.algorithms import tiling
 from multiconv.algorithms.tiling import Slices, Tile, add_product, contiguous, grouped, pixels_seen, tiles, windows
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 
 LEAST_TILE_ELEMENTS = 2**19

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array, Shape
 
 Slices = tuple[slice, ...]

@@ -14,7 +14,7 @@ import numpy as np
 from multiconv.algorithms import tiling
 from multiconv.algorithms.im2col import Im2col
 from multiconv.algorithms.tiling import box_of
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 
 SIDE = 8

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from multiconv.core.dtypes import dtype_named
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.targets import plain_name
 from multiconv.layers import Layer
 

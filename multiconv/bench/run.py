@@ -36,7 +36,7 @@ from multiconv.core.errors import (
     UnsupportedError,
     UsageError,
 )
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Progress, no_progress
 from multiconv.layers import Layer
 from multiconv.oracle.judgement import Expected, judge

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from multiconv import registry
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.targets import parse_target, plain_name
 from multiconv.core.types import Host
 from multiconv.guest.timed import TimedCall

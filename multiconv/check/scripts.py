@@ -8,9 +8,7 @@ framework's API. This module computes the values that fill the templates.
 from __future__ import annotations
 
 import textwrap
-import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -19,22 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multiconv import oracle
-from multiconv.core.bounds import finfo
+from multiconv.check.script_arrays import array_source
+from multiconv.check.script_text import WIDTH, call, each, join, linear, quoted
+from multiconv.core.geometry import Geometry
 from multiconv.core.memory import ARRANGEMENTS
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.targets import Target, parse_target
-from multiconv.core.types import Host, Pads, Shape
+from multiconv.core.types import Pads, Shape
 from multiconv.oracle.judgement import Judgement
 from multiconv.oracle.problem import Problem
-from multiconv.oracle.values import (
-    EXTREME,
-    VALUES,
-    half_of_digits,
-    large,
-    largest_integer,
-    seeded,
-    smallest_normal,
-)
+from multiconv.oracle.values import EXTREME
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -48,13 +40,8 @@ WHAT = {
     "layer": "cross-correlation by a layer",
 }
 GRADIENTS = {"input gradient": "dx", "kernel gradient": "dw", "bias gradient": "dbias"}
-NARROW = ("float16", "bfloat16")
-SEEDED_AS = ("x", "w", "dy", "bias", "x_bias")
-FEW_VALUES = 300
 FEW_TERMS = 100_000
 SAMPLES = 7
-WIDTH = 120
-ROOM = len("dx, dw, dbias = ")  # for the text before a call
 
 
 def script(backend: str, problem: Problem, direction: str, judgement: Judgement) -> str:
@@ -150,86 +137,7 @@ def _templates() -> Environment:
     return templates
 
 
-# ---- How values and calls are written
-
-
-def quoted(word: str) -> str:
-    """Write a word as a string literal.
-
-    Examples
-    --------
-    >>> print(quoted("valid"))
-    "valid"
-    """
-    return f'"{word}"'
-
-
-def join(*items: object) -> str:
-    """Join items with commas.
-
-    Examples
-    --------
-    >>> join("n", 3, "i")
-    'n, 3, i'
-    """
-    return ", ".join(map(str, items))
-
-
-def each(pattern: str, items: Iterable[object]) -> list[str]:
-    """Put each item into the pattern.
-
-    Examples
-    --------
-    >>> each("f(%s)", ["x", "w"])
-    ['f(x)', 'f(w)']
-    """
-    return [pattern % item for item in items]
-
-
-def call(function: str, *positional: object, indent: int = 4, **keywords: object) -> str:
-    """Write a call as Python text, without the arguments that are None, over several lines if it is long.
-
-    Examples
-    --------
-    >>> call("F.conv2d", "x", "w", None, stride=(2, 2), padding=None)
-    'F.conv2d(x, w, stride=(2, 2))'
-    """
-    arguments = [str(a) for a in positional if a is not None]
-    arguments += [f"{name}={value}" for name, value in keywords.items() if value is not None]
-    text = f"{function}({join(*arguments)})"
-    if len(text) <= WIDTH - indent - ROOM:
-        return text
-    lines = [""]
-    for argument in arguments:
-        longer = f"{lines[-1]} {argument},".lstrip()
-        if lines[-1] and indent + 4 + len(longer) > WIDTH:
-            lines.append(f"{argument},")
-        else:
-            lines[-1] = longer
-    margin = " " * indent
-    return "\n".join([f"{function}(", *(f"{margin}    {line}" for line in lines), f"{margin})"])
-
-
-def linear(*terms: tuple[int, str], constant: int = 0) -> str:
-    """Write a sum of multiples and a constant as Python text.
-
-    Examples
-    --------
-    >>> linear((2, "i"), (-1, "j"), constant=-3)
-    '2 * i - j - 3'
-    >>> linear((3, "o // 2"))
-    '3 * (o // 2)'
-    """
-    text = ""
-    for factor, term in terms:
-        times = term if abs(factor) == 1 else f"{abs(factor)} * " + (f"({term})" if " " in term else term)
-        text += (" - " if factor < 0 else " + ") + times
-    if constant:
-        text += f" {'-' if constant < 0 else '+'} {abs(constant)}"
-    return text.removeprefix(" + ")
-
-
-# ---- The texts of the script, and its arrays
+# ---- The texts of the script, and the arrays that it needs
 
 
 def _in_docstring(fault: str | None) -> str | None:
@@ -262,80 +170,10 @@ def _numbers(problem: Problem, direction: str, g: Geometry) -> dict[str, Any]:
     return {
         "primals": primals,
         "biased": problem.bias is not None,
-        "arrays": [_array(name, getattr(problem, name), problem.seed) for name in needed],
+        "arrays": [array_source(name, getattr(problem, name), problem.seed) for name in needed],
         "gradient": GRADIENTS.get(direction),
         "gradient_number": list(GRADIENTS).index(direction) if direction in GRADIENTS else None,
     }
-
-
-@dataclass(frozen=True)
-class Source:
-    """The code that creates an array in a script, with a checksum if the array is drawn again."""
-
-    name: str
-    source: str
-    crc: int | None = None
-
-
-def _array(name: str, array: Host, seed: int | None) -> Source:
-    drawn = None if seed is None or array.size <= FEW_VALUES else _drawn(name, array, seed)
-    if drawn is not None:
-        return Source(name, drawn, zlib.crc32(array.tobytes()))
-    return Source(name, _literal(name, array))
-
-
-def _drawn(name: str, array: Host, seed: int) -> str | None:
-    """Return code that draws the array as `multiconv.oracle.values.seeded` does, or None if that did not draw it."""
-    dtype, shape, which = array.dtype.name, array.shape, SEEDED_AS.index(name)
-    kinds = (v for v in (*VALUES, "largest") if np.array_equal(array, seeded(shape, dtype, v, seed, which)))
-    kind = next(kinds, None)
-    if kind is None or dtype in NARROW:
-        return None
-    normal, signs = f"rng.standard_normal({shape})", f"rng.choice([-1.0, 1.0], {shape})"
-    subnormal = f"rng.uniform(-1, 1, {shape})" if name == "w" else f"{normal} * {smallest_normal(dtype)!r}"
-    largest = largest_integer(dtype)
-    integers = f"rng.integers({-largest}, {largest + 1}, {shape})"
-    half = 2 ** (half_of_digits(dtype) - 1)
-    scale = 2.0 if name in ("w", "dy") else float(finfo(dtype).max)
-    smallest = f"{smallest_normal(dtype)!r} * rng.integers(1, 4, {shape})"
-    source = {
-        "integers": integers,
-        "smallest": f"({f'rng.uniform(1, 2, {shape}) * {large(dtype)!r}' if name == 'w' else smallest}) * {signs}",
-        "zeros": f"{integers} * rng.choice([1.0, 0.0, -0.0], {shape})",
-        "ties": f"(2 * rng.integers({half // 2}, {half}, {shape}) + 1) * {signs}",
-        "largest": f"2.0 ** -rng.integers(0, 4, {shape}) * rng.uniform(0.5, 1, {shape}) * {signs} * {scale!r}",
-        "normal": f"{normal}",
-        "wide": f"np.exp(2 * {normal}) * {signs}",
-        "cancelling": f"({large(dtype)!r} + {normal}) * {signs}",
-        "subnormal": subnormal,
-    }[kind]
-    return f'rng = np.random.default_rng([{seed}, {which}])\n{name} = ({source}).astype("{dtype}")'
-
-
-def _literal(name: str, array: Host) -> str:
-    """Return the array as Python text that reproduces the same bits."""
-    end = f'], "{array.dtype.name}")' + ("" if array.ndim == 1 and array.size else f".reshape({join(*array.shape)})")
-    values = join(*_texts(array))
-    line = f"{name} = np.array([{values}{end}"
-    if len(line) <= WIDTH:
-        return line
-    body = textwrap.fill(values, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-    return f"{name} = np.array([\n{body},\n{end}"
-
-
-def _texts(array: Host) -> list[str]:
-    """Return the shortest text of each value, or the text of its float64 if the shortest does not keep the bits."""
-    texts = [_number(value, str(value)) for value in array.flat]
-    if np.array([float(text.replace("np.", "")) for text in texts]).astype(array.dtype).tobytes() == array.tobytes():
-        return texts
-    return [_number(value, repr(float(value))) for value in array.flat]
-
-
-def _number(value: Any, text: str) -> str:
-    """Write a whole number as an integer, except for negative zero, which integers lack."""
-    if not np.isfinite(value):
-        return text.replace("nan", "np.nan").replace("inf", "np.inf")
-    return str(int(value)) if float(value).is_integer() and abs(value) <= 2**24 and text != "-0.0" else text
 
 
 # ---- The correct result, and the elements to check

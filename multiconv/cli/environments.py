@@ -47,12 +47,10 @@ def create_environment(name: str, cuda: bool) -> None:
 
     Without --cuda it has the build for the CPU, where there is one: torch's own index has torch's, and PyPI the others.
     """
-    from multiconv.workers import environments
+    from multiconv.workers.creation import create
 
     with _signals_exit():
-        made = environments.create(
-            name, progress=lambda text: click.echo(text, err=True), cuda=cuda, show_pip=sys.stderr.isatty()
-        )
+        made = create(name, progress=lambda text: click.echo(text, err=True), cuda=cuda, show_pip=sys.stderr.isatty())
     click.echo(f"{made.backend} {made.version} in {made.python}, {made.size() / 1e6:.0f} MB on disk")
 
 

@@ -42,7 +42,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiconv.core.dtypes import dtype_named
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Mask
 
 Floats = npt.NDArray[Any]

@@ -19,9 +19,10 @@ import numpy as np
 
 from multiconv.core.backend import REMEMBERED, Backend
 from multiconv.core.errors import UnsupportedError
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck, Pad, Transpose
 from multiconv.core.partial_shapes import spatial
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation, Shape
 
 _computing: weakref.WeakSet[FrameworkBackend] = weakref.WeakSet()

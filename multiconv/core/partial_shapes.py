@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from multiconv.core.errors import ConvError
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Shape
 
 PartialShape = tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""The definition of a convolution, shared by all backends: its options, its shape arithmetic and its validation.
+"""The definition of a convolution, shared by all backends: its options, and the sizes that follow from them.
 
 `ConvSpec` holds the options as the caller gives them. `ConvSpec.resolve` combines them with the shapes of an input and
 a kernel into a `Geometry`. In a `Geometry`, no word such as "same" is left, every option has one number per axis, and
@@ -14,16 +14,15 @@ References
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
-from typing import Any
 
 from multiconv.core.errors import ConvError
+from multiconv.core.geometry import Geometry, check_count
+from multiconv.core.option_values import SAME, checked_int, checked_ints, checked_padding
 from multiconv.core.types import Ints, Padding, Pads, Shape
 
-LARGEST = 2**31 - 1
 LAYOUTS = {
     "NCW": (1, False),
     "NCHW": (2, False),
@@ -32,8 +31,6 @@ LAYOUTS = {
     "NHWC": (2, True),
     "NDHWC": (3, True),
 }
-SAME = ("same", "same_upper", "same_lower")
-PADDING_WORDS = ("valid", *SAME, "full")
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,10 @@ class ConvSpec:
 
     def __post_init__(self) -> None:
         settle = object.__setattr__
-        settle(self, "stride", _ints("stride", self.stride, least=1))
-        settle(self, "padding", _padding(self.padding))
-        settle(self, "dilation", _ints("dilation", self.dilation, least=1))
-        settle(self, "groups", _int("groups", self.groups, least=1))
+        settle(self, "stride", checked_ints("stride", self.stride, least=1))
+        settle(self, "padding", checked_padding(self.padding))
+        settle(self, "dilation", checked_ints("dilation", self.dilation, least=1))
+        settle(self, "groups", checked_int("groups", self.groups, least=1))
         if self.layout is not None and (not isinstance(self.layout, str) or self.layout not in LAYOUTS):
             raise ConvError(f"layout must be one of {', '.join(LAYOUTS)}, not {self.layout!r}")
 
@@ -159,7 +156,7 @@ class ConvSpec:
         (1, 3, 8, 8)
         """
         return _resolve_transpose(
-            self, tuple(x_shape), tuple(w_shape), _ints("output_padding", output_padding, least=0)
+            self, tuple(x_shape), tuple(w_shape), checked_ints("output_padding", output_padding, least=0)
         )
 
     def check_kernel(self, w_shape: Shape) -> int:
@@ -262,109 +259,6 @@ class ConvSpec:
         return tuple((p, p) if isinstance(p, int) else p for p in self.padding)
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """A convolution with all options resolved. `ConvSpec.resolve` creates it.
-
-    Attributes
-    ----------
-    batch, in_channels, out_channels, groups : int
-    size, kernel, stride, dilation, out : tuple of int
-        One number per spatial axis. `size` is the size of the input without padding, `out` the size of the output.
-    pads : tuple of (int, int)
-        Zeros before and after each spatial axis.
-    channels_last : bool
-        Whether the channels are the last axis of input and output.
-    """
-
-    batch: int
-    in_channels: int
-    out_channels: int
-    groups: int
-    size: Shape
-    kernel: Shape
-    stride: Shape
-    dilation: Shape
-    pads: Pads
-    out: Shape
-    channels_last: bool = False
-
-    @property
-    def ndim(self) -> int:
-        """Return the number of spatial axes."""
-        return len(self.kernel)
-
-    @property
-    def x_shape(self) -> Shape:
-        """Return the shape of the input, in its layout."""
-        return self._shape(self.in_channels, self.size)
-
-    @property
-    def w_shape(self) -> Shape:
-        """Return the shape of the kernel, (C_out, C_in / groups, \\*kernel)."""
-        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
-
-    @property
-    def y_shape(self) -> Shape:
-        """Return the shape of the output, in its layout."""
-        return self._shape(self.out_channels, self.out)
-
-    @property
-    def extent(self) -> Shape:
-        """Compute the number of pixels that the dilated kernel spans along each axis."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation))
-
-    @property
-    def padded(self) -> Shape:
-        """Compute the size of the input including its padding."""
-        return tuple(n + before + after for n, (before, after) in zip(self.size, self.pads))
-
-    @property
-    def symmetric(self) -> bool:
-        """Return whether the padding before and after is equal on each axis."""
-        return all(before == after for before, after in self.pads)
-
-    @property
-    def output_padding(self) -> Shape:
-        """Compute the number of pixels at the end of each padded axis that no output sees."""
-        return tuple(n - (o - 1) * s - e for n, o, s, e in zip(self.padded, self.out, self.stride, self.extent))
-
-    @property
-    def products(self) -> int:
-        """Compute the number of multiplications per image, the usual measure of a layer's cost."""
-        return prod(self.out) * prod(self.w_shape)
-
-    def within_reach(self) -> Geometry:
-        """Return an equivalent geometry without strides and dilations that have no effect.
-
-        Some frameworks fail on them. They are strides and dilations that pass the end of the input, and the dilation of
-        an axis on which the kernel has one tap.
-
-        Examples
-        --------
-        >>> ConvSpec(stride=2**31 - 1).resolve((1, 1, 5), (1, 1, 2)).within_reach().stride
-        (5,)
-        >>> ConvSpec(dilation=3).resolve((1, 1, 5, 5), (1, 1, 2, 1)).within_reach().dilation
-        (3, 1)
-        """
-        return replace(
-            self,
-            stride=tuple(min(s, n) for s, n in zip(self.stride, self.padded)),
-            dilation=tuple(1 if k == 1 else min(d, n) for k, d, n in zip(self.kernel, self.dilation, self.padded)),
-        )
-
-    def without_padding(self) -> Geometry:
-        """Return the geometry with the same outputs for an input that already contains its padding."""
-        return replace(self, size=self.padded, pads=((0, 0),) * self.ndim)
-
-    def with_layout(self, *, channels_last: bool) -> Geometry:
-        """Return the geometry of the same convolution in this layout."""
-        return replace(self, channels_last=channels_last)
-
-    def _shape(self, channels: int, spatial: Shape) -> Shape:
-        return (self.batch, *spatial, channels) if self.channels_last else (self.batch, channels, *spatial)
-
-
 @lru_cache(maxsize=4096)
 def _resolve(spec: ConvSpec, x_shape: Shape, w_shape: Shape) -> Geometry:
     ndim = spec.check_kernel(w_shape)
@@ -390,7 +284,8 @@ def _resolve(spec: ConvSpec, x_shape: Shape, w_shape: Shape) -> Geometry:
     g = Geometry(
         batch, channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last
     )
-    return _small_enough(g)
+    g.check_size()
+    return g
 
 
 @lru_cache(maxsize=4096)
@@ -439,7 +334,8 @@ def _resolve_transpose(spec: ConvSpec, x_shape: Shape, w_shape: Shape, output_pa
     g = Geometry(
         batch, in_channels, w_shape[0], spec.groups, size, kernel, stride, dilation, pads, out, spec.channels_last
     )
-    return _small_enough(g)
+    g.check_size()
+    return g
 
 
 def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tuple[int, int, Shape]:
@@ -458,23 +354,6 @@ def _split(shape: Shape, ndim: int, w_shape: Shape, channels_last: bool) -> tupl
     return batch, channels, size
 
 
-def _small_enough(g: Geometry) -> Geometry:
-    """Check that neither the padded input nor the result has more than 2^31 - 1 elements.
-
-    Frameworks use 32-bit indices in places. Beyond them, some abort and some give wrong answers.
-    """
-    batch = max(g.batch, 1)
-    check_count("the padded input", batch * g.in_channels * prod(g.padded))
-    check_count("the result", batch * g.out_channels * prod(g.out))
-    return g
-
-
-def check_count(what: str, count: int) -> None:
-    """Refuse an array of more than 2^31 - 1 elements."""
-    if count > LARGEST:
-        raise ConvError(f"{what} would have {count} elements, more than 2^31 - 1")
-
-
 def _halves(total: int, *, upper: bool) -> tuple[int, int]:
     less, more = total // 2, total - total // 2
     return (less, more) if upper else (more, less)
@@ -486,59 +365,3 @@ def _each(value: Ints, ndim: int) -> Shape:
 
 def _axes(count: int) -> str:
     return f"{count} spatial ax{'is' if count == 1 else 'es'}"
-
-
-def _int(name: str, value: Any, least: int) -> int:
-    """Return the value as an int in range. NumPy's integers are valid; bools and floats are not."""
-    truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
-    try:
-        number = None if truth or getattr(value, "shape", ()) != () else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise ConvError(f"{name} must be an int, not {_shown(value)}")
-    if number < least:
-        raise ConvError(f"{name} must be at least {least}, not {_digits(number)}")
-    if number > LARGEST:
-        raise ConvError(f"{name} must be at most 2^31 - 1, not {_digits(number)}")
-    return number
-
-
-def _ints(name: str, value: Any, least: int) -> Ints:
-    if isinstance(value, (tuple, list)):
-        return tuple(_int(f"{name}[{axis}]", v, least) for axis, v in enumerate(value))
-    return _int(name, value, least)
-
-
-def _padding(value: Any) -> Padding:
-    if isinstance(value, str):
-        if value not in PADDING_WORDS:
-            raise ConvError(
-                f"padding must be a number, one an axis, a (before, after) pair an axis, or one of "
-                f"{', '.join(PADDING_WORDS)}, not {value!r}"
-            )
-        return value
-    if isinstance(value, (tuple, list)):
-        return tuple(
-            _pair(axis, v) if isinstance(v, (tuple, list)) else _int(f"padding[{axis}]", v, 0)
-            for axis, v in enumerate(value)
-        )
-    return _int("padding", value, 0)
-
-
-def _pair(axis: int, value: Any) -> tuple[int, int]:
-    if len(value) != 2:
-        raise ConvError(f"padding[{axis}] must be a number or a (before, after) pair, not {_shown(value)}")
-    before, after = (_int(f"padding[{axis}][{side}]", v, 0) for side, v in enumerate(value))
-    return before, after
-
-
-def _digits(number: int) -> str:
-    """Return a number, or its length in bits: Python refuses to print one of thousands of digits."""
-    return str(number) if number.bit_length() <= 256 else f"a number of {number.bit_length()} bits"
-
-
-def _shown(value: Any) -> str:
-    """Return a value and its type, short enough for an error message."""
-    text = repr(value)
-    return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"

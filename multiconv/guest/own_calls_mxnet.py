@@ -8,7 +8,7 @@ import mxnet as mx
 from mxnet import nd
 from mxnet.gluon import nn
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 from multiconv.guest.own_calls import Call, OwnCalls, symmetric
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 from multiconv.guest.own_calls import Call, OwnCalls, is_same
 

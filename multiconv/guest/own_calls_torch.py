@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array
 from multiconv.guest.own_calls import Call, OwnCalls, is_same, symmetric
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host
 
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from multiconv.core.dtypes import dtype_named
 from multiconv.core.errors import UnsupportedError
+from multiconv.core.geometry import Geometry
 from multiconv.core.options import with_options
-from multiconv.core.spec import Geometry
 from multiconv.core.types import Array, Host
 from multiconv.guest.service import Arrays, Service
 

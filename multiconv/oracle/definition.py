@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 
 Wide = npt.NDArray[Any]
 Index = npt.NDArray[np.intp]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from multiconv.core import bounds
 from multiconv.core.errors import ConvError
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Host, Integers
 from multiconv.oracle import definition
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multiconv.core import bounds
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Host
 from multiconv.oracle import definition, fast_bounds, nonfinite, precision
 from multiconv.oracle.judgement import Expected, Leave, Rounding

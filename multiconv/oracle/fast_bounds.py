@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiconv.core import bounds
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 
 Floats = npt.NDArray[Any]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from multiconv.core import memory
 from multiconv.core.backend import Backend
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host
 from multiconv.oracle.expectations import Oracle
 from multiconv.oracle.judgement import Expected, Judgement, judge

@@ -12,8 +12,7 @@ from multiconv.survey.capabilities import (
     UNSUPPORTED,
     BackendCapabilities,
     Capabilities,
-    grouped,
-    is_unsupported,
+    Cells,
 )
 
 if TYPE_CHECKING:
@@ -133,3 +132,33 @@ def _surprises(backend: BackendCapabilities) -> list[str]:
         where.setdefault((s.feature, what), []).append(f"{s.direction} {s.dimensions} {s.dtype}")
     lines = [f"{feature}: {what} in {', '.join(places)}" for (feature, what), places in where.items()]
     return [f"{backend.name}'s own calls took these options and did not refuse them:", *lines] if lines else []
+
+
+def grouped(cells: Cells) -> list[tuple[list[str], dict[str, dict[str, dict[str, str]]]]]:
+    """Group the dtypes that have the same table.
+
+    Examples
+    --------
+    >>> grouped({"int8": {"layer": {}}, "int32": {"layer": {}}})
+    [(['int8', 'int32'], {'layer': {}})]
+    """
+    tables: list[tuple[list[str], dict[str, dict[str, dict[str, str]]]]] = []
+    for dtype, table in cells.items():
+        for dtypes, other in tables:
+            if other == table:
+                dtypes.append(dtype)
+                break
+        else:
+            tables.append(([dtype], table))
+    return tables
+
+
+def is_unsupported(table: dict[str, dict[str, dict[str, str]]]) -> bool:
+    """Return whether no cell of a dtype's table is supported.
+
+    Examples
+    --------
+    >>> is_unsupported({"layer": {"1-D": {"plain": "unsupported"}}})
+    True
+    """
+    return all(kind == UNSUPPORTED for by_axes in table.values() for row in by_axes.values() for kind in row.values())

@@ -17,7 +17,7 @@ import numpy as np
 from multiconv.core import memory
 from multiconv.core.backend import Backend
 from multiconv.core.errors import UnsupportedError, UsageError
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Array, Host, Operation
 from multiconv.workers.process import TIMEOUT, Worker, source_places
 from multiconv.workers.remote import RemoteBackend

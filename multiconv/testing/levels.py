@@ -12,8 +12,9 @@ from math import prod
 from types import MappingProxyType
 from typing import Any
 
+from multiconv.core.geometry import Geometry
 from multiconv.core.memory import ARRANGEMENTS
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Shape
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from multiconv.core.dtypes import dtype_named
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host, Shape
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import seeded

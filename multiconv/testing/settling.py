@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.spec import LAYOUTS, ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import LAYOUTS, ConvSpec
 from multiconv.core.types import Shape
 from multiconv.testing.levels import (
     BATCHES,

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from multiconv.core.spec import LAYOUTS, PADDING_WORDS, ConvSpec
+from multiconv.core.option_values import PADDING_WORDS
+from multiconv.core.spec import LAYOUTS, ConvSpec
 from multiconv.core.types import Shape
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import VALUES

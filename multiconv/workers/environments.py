@@ -1,4 +1,4 @@
-"""Create, find and remove the Python environments of backends that can't be imported in this Python.
+"""Find and remove the Python environments of backends that can't be imported in this Python.
 
 An environment is a venv in `home`. The command ``multiconv env create mxnet`` creates one; a name such as
 ``torch@2.5.1`` asks for a version other than the default. pip reads its usual configuration and ``PIP_*`` variables, so
@@ -12,24 +12,21 @@ mirrors and certificates work as usual. Three variables are multiconv's own:
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from multiconv.core.errors import BackendUnavailable, UsageError, suggestion
+from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.core.targets import plain_name
-from multiconv.workers.interpreters import clean_environment, full_path, interpreters, none_found
-from multiconv.workers.recipes import RECIPES, Recipe
+from multiconv.workers.interpreters import full_path
+from multiconv.workers.recipes import RECIPES
 
 MARKER = "multiconv.json"
 TAIL = 15
@@ -138,8 +135,8 @@ def find(name: str) -> Environment | None:
     >>> find("torch@0.0.1") is None
     True
     """
-    _parse(name)
-    return _read(_directory(name))
+    parse_name(name)
+    return _read(directory(name))
 
 
 def listing() -> list[Environment]:
@@ -150,7 +147,7 @@ def listing() -> list[Environment]:
     >>> [environment.label for environment in listing()]  # doctest: +SKIP
     ['mxnet', 'torch@2.5.1']
     """
-    found = (_read(marker.parent) for marker in sorted(_root().glob(f"*/{MARKER}")))
+    found = (_read(marker.parent) for marker in sorted(root().glob(f"*/{MARKER}")))
     return [environment for environment in found if environment is not None]
 
 
@@ -167,7 +164,7 @@ def override(backend: str) -> Path | None:
     >>> override("caffe") is None
     True
     """
-    variable = _variable(backend)
+    variable = python_variable(backend)
     named = os.environ.get(variable)
     if not named:
         return None
@@ -182,79 +179,7 @@ def override(backend: str) -> Path | None:
     return python
 
 
-# ---- Creating and removing environments
-
-
-def create(name: str, *, progress: Announce = ignore, cuda: bool = False, show_pip: bool = False) -> Environment:
-    """Create an environment, unless it exists already.
-
-    If two processes ask for the same environment, the second waits for the first. If the creation fails or is
-    interrupted, nothing is left behind.
-
-    Parameters
-    ----------
-    name : str
-        ``"mxnet"``, or ``"torch@2.5.1"``.
-    progress : callable, optional
-        Called with a message about each step.
-    cuda : bool
-        Whether to install the build with CUDA, which takes gigabytes. The default is the one for the CPU, where there
-        is one.
-    show_pip : bool
-        Whether pip writes to standard error what it does, with a progress bar if that is a terminal.
-
-    Returns
-    -------
-    Environment
-
-    Raises
-    ------
-    UsageError
-        If the name is invalid, if there is no build with CUDA, or if the environment exists without it.
-    BackendUnavailable
-        If multiconv can't create it. The message has the end of pip's output, and what to try.
-
-    Examples
-    --------
-    >>> create("mxnet", progress=print).version  # doctest: +SKIP
-    making an environment in /home/ada/.local/share/multiconv/environments/mxnet with /usr/bin/python3.11
-    installing mxnet==1.9.1 numpy==1.23.5
-    importing mxnet
-    '1.9.1'
-    >>> create("torch@latest")
-    Traceback (most recent call last):
-    multiconv.UsageError: 'torch@latest' names no environment: the @ wants a version, as in torch@2.13.0
-    """
-    backend, asked = _parse(name)
-    if backend not in RECIPES:
-        raise UsageError(
-            f"multiconv can't make an environment for {backend!r}{suggestion(backend, RECIPES)}: "
-            f"it can for {', '.join(RECIPES)}"
-        )
-    recipe = RECIPES[backend]
-    requirements_of = recipe.cuda if cuda else recipe.requirements
-    if requirements_of is None:
-        raise UsageError(f"multiconv knows no build of {backend} with CUDA")
-    requirements = requirements_of(asked or recipe.version)
-    found = _finished(name, cuda)
-    if found is not None:
-        return found
-    try:
-        with _locked(name, progress) as lock:
-            # The previous holder of the lock may have created it.
-            return _finished(name, cuda) or _make(name, backend, requirements, lock, progress, cuda, show_pip)
-    except OSError as error:
-        raise BackendUnavailable(
-            f"the environment {name} can't be made in {_root()}: {error}; "
-            f"MULTICONV_HOME can name another directory for environments"
-        ) from error
-
-
-def _finished(name: str, cuda: bool) -> Environment | None:
-    found = find(name)
-    if found is not None and cuda and not found.cuda:
-        raise UsageError(f"the environment {name} exists, without CUDA; first: multiconv env remove {name}")
-    return found
+# ---- Removing environments
 
 
 def remove(name: str, *, progress: Announce = ignore) -> Path:
@@ -282,21 +207,32 @@ def remove(name: str, *, progress: Announce = ignore) -> Path:
     >>> remove("torch@2.5.1")  # doctest: +SKIP
     PosixPath('/home/ada/.local/share/multiconv/environments/torch@2.5.1')
     """
-    _parse(name)
-    path = _directory(name)
+    parse_name(name)
+    path = directory(name)
     if not (path.is_dir() or path.is_symlink()):
         made = ", ".join(environment.label for environment in listing()) or "none"
-        raise BackendUnavailable(f"there is no environment {name} to remove in {_root()}; finished are: {made}")
-    with _locked(name, progress):
-        _delete(path)
+        raise BackendUnavailable(f"there is no environment {name} to remove in {root()}; finished are: {made}")
+    with locked(name, progress):
+        delete(path)
     return path
 
 
 # ---- Names and places
 
 
-def _parse(name: str) -> tuple[str, str | None]:
-    """Parse a name into the backend and the version, or None for the default version."""
+def parse_name(name: str) -> tuple[str, str | None]:
+    """Parse a name into the backend and the version, or None for the default version.
+
+    Raises
+    ------
+    UsageError
+        If that is not a valid name of an environment.
+
+    Examples
+    --------
+    >>> parse_name("torch@2.5.1")
+    ('torch', '2.5.1')
+    """
     plain, at, version = name.partition("@")
     if not PLAIN.fullmatch(plain):
         raise UsageError(f"{name!r} names no environment; such as mxnet and torch@2.5.1 do")
@@ -307,15 +243,36 @@ def _parse(name: str) -> tuple[str, str | None]:
     return backend, version or None
 
 
-def _root() -> Path:
+def root() -> Path:
+    """Return the directory of all environments.
+
+    Examples
+    --------
+    >>> root().name
+    'environments'
+    """
     return home() / "environments"
 
 
-def _directory(name: str) -> Path:
-    return _root() / name
+def directory(name: str) -> Path:
+    """Return the directory of an environment.
+
+    Examples
+    --------
+    >>> directory("torch@2.5.1").name
+    'torch@2.5.1'
+    """
+    return root() / name
 
 
-def _variable(backend: str) -> str:
+def python_variable(backend: str) -> str:
+    """Return the name of the variable that names an existing Python to run a backend in.
+
+    Examples
+    --------
+    >>> python_variable("mxnet")
+    'MULTICONV_MXNET_PYTHON'
+    """
     return f"MULTICONV_{backend.upper().replace('-', '_')}_PYTHON"
 
 
@@ -331,22 +288,8 @@ def _read(path: Path) -> Environment | None:
     return environment if environment.python.exists() else None
 
 
-def _mark(environment: Environment, requirements: list[str]) -> None:
-    """Mark the environment as finished, in one atomic step."""
-    (site,) = _site_packages(environment.path)
-    marker = {
-        "backend": environment.backend,
-        "version": environment.version,
-        "requirements": requirements,
-        "cuda": environment.cuda,
-        "python": site.parent.name.removeprefix("python"),
-    }
-    draft = environment.path / f"{MARKER}.draft"
-    draft.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
-    draft.replace(environment.path / MARKER)
-
-
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
+    """Delete an environment, finished or not. Of a symbolic link, only the link is deleted."""
     if path.is_symlink():
         path.unlink()
         return
@@ -357,123 +300,13 @@ def _delete(path: Path) -> None:
 
 
 @contextmanager
-def _locked(name: str, progress: Announce) -> Iterator[int]:
+def locked(name: str, progress: Announce) -> Iterator[int]:
     """Hold the lock on a name, and yield its file descriptor."""
-    _root().mkdir(parents=True, exist_ok=True)
-    with (_root() / f".{name}.lock").open("a") as file:
+    root().mkdir(parents=True, exist_ok=True)
+    with (root() / f".{name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress(f"waiting for another process that is at work on {name}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
-
-
-# ---- The steps of a creation
-
-
-def _make(
-    name: str,
-    backend: str,
-    requirements: list[str],
-    lock: int,
-    progress: Announce,
-    cuda: bool,
-    show_pip: bool,
-) -> Environment:
-    recipe = RECIPES[backend]
-    base = next(interpreters(recipe.pythons), None)
-    if base is None:
-        raise BackendUnavailable(none_found(backend, recipe.pythons))
-    path = _directory(name)
-    python = path / "bin" / "python"
-    other_pythons = f"another Python ({', '.join(recipe.pythons)}) in MULTICONV_BASE_PYTHON"
-    _delete(path)
-    try:
-        progress(f"making an environment in {path} with {base}")
-        _step(
-            [base, "-I", "-m", "venv", path],
-            lock,
-            f"{base} could make no environment for {name} in {path}. Try {other_pythons}",
-        )
-        if requirements:
-            progress(f"installing {' '.join(requirements)}")
-            _step(
-                [python, *PIP_INSTALL, *requirements] if show_pip else [python, *PIP_INSTALL, "--quiet", *requirements],
-                lock,
-                f"pip could not install {' '.join(requirements)} for {name}. If the network failed, try again, or "
-                f"PIP_INDEX_URL for a mirror; else another version, or {other_pythons}",
-                shown=show_pip,
-            )
-        progress(f"importing {recipe.module}")
-        _step(
-            [python, "-I", "-c", f"import {recipe.module}"],
-            lock,
-            f"{recipe.module} can't be imported where {' '.join(requirements)} was installed for {name}. "
-            f"Try another version, {other_pythons}, or a Python of your own in {_variable(backend)}",
-            timeout=IMPORT_TIMEOUT,
-        )
-        environment = Environment(name, backend, _installed(path, recipe), python, path, cuda)
-        _mark(environment, requirements)
-    except BaseException:
-        with suppress(OSError):
-            _delete(path)
-        raise
-    return environment
-
-
-def _site_packages(path: Path) -> list[Path]:
-    return list(path.glob("lib/python*/site-packages"))
-
-
-def _installed(path: Path, recipe: Recipe) -> str:
-    """Return the version of the framework in an environment, from the metadata that pip wrote."""
-    places = [str(site) for site in _site_packages(path)]
-    for name in recipe.distributions:
-        for distribution in importlib.metadata.distributions(name=name, path=places):
-            return distribution.version
-    raise BackendUnavailable(
-        f"pip installed none of {', '.join(recipe.distributions)} into {path}: "
-        f"see `pip config list` for a setting such as target or prefix that sends packages elsewhere"
-    )
-
-
-def _step(
-    command: Sequence[str | Path], lock: int, failure: str, timeout: float | None = None, *, shown: bool = False
-) -> None:
-    """Run a program to its end, or raise an error that says how it failed. If `shown`, it writes to standard error."""
-    # The program inherits the lock, so that it stays locked while it writes even if this process is killed.
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=STDERR if shown else subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=clean_environment(),
-        pass_fds=[lock],
-        start_new_session=True,
-    ) as child:
-        try:
-            output, _ = child.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            _end(child)
-            output = (child.communicate()[0] or "") + f"\nstopped after {timeout:g} s"
-        except BaseException:
-            _end(child)
-            raise
-    if child.returncode:
-        lines = [line for line in (output or "what is written above").splitlines() if line.strip()][-TAIL:]
-        raise BackendUnavailable("\n".join([f"{failure}. It ended with:", *lines]))
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """End a program and all that it started: first like Ctrl-C, so that pip can clean up, then by force."""
-    for number, patience in ((signal.SIGINT, 5), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
-
-
-# ---- Finding Pythons

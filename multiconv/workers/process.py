@@ -29,7 +29,8 @@ from multiconv.core.errors import (
     ResourceError,
     UsageError,
 )
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host
 from multiconv.core.wire import Garbled
 from multiconv.workers.launch import Process

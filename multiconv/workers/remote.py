@@ -10,8 +10,9 @@ from typing import Any
 
 from multiconv.core.backend import Backend
 from multiconv.core.errors import UnsupportedError
+from multiconv.core.geometry import Geometry
 from multiconv.core.layer import InputCheck
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation
 from multiconv.workers.process import Worker
 

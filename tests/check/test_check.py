@@ -16,7 +16,7 @@ from multiconv import d2l
 from multiconv.check.cases import BookExample, Draws
 from multiconv.check.results import Report
 from multiconv.check.run import CRASHES, HANGS, _Run, check
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
 from multiconv.testing.drawing import draw_problems

@@ -10,7 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from multiconv.core.errors import ConvError
-from multiconv.core.spec import LARGEST, LAYOUTS, PADDING_WORDS, SAME, ConvSpec, Geometry
+from multiconv.core.geometry import LARGEST, Geometry
+from multiconv.core.option_values import PADDING_WORDS, SAME
+from multiconv.core.spec import LAYOUTS, ConvSpec
 from multiconv.testing.strategies import specs
 
 AXIS = st.tuples(

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import multiconv as mc
-from multiconv.core.spec import LARGEST, ConvSpec
+from multiconv.core.geometry import LARGEST
+from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
 from multiconv.oracle.values import seeded

@@ -15,7 +15,8 @@ import pytest
 import multiconv as mc
 from multiconv import oracle
 from multiconv.core.framework import FrameworkBackend
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import seeded

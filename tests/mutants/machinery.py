@@ -13,7 +13,8 @@ from multiconv.backends.numpy import NumpyBackend
 
 from multiconv import oracle
 from multiconv.check.cases import Case
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Padding
 from multiconv.oracle.judgement import Expected, judge
 from multiconv.oracle.problem import Problem, judged

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from multiconv.backends.numpy import NumpyBackend
 
 import multiconv as mc
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Shape
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.laws import ALWAYS, INTEGERS, LAWS, NAN_STAYS_LOCAL, Law

@@ -18,7 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from multiconv import oracle
-from multiconv.core import bounds, spec
+from multiconv.core import bounds, geometry
 from multiconv.core.errors import ConvError
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle import definition, exact
@@ -446,10 +446,10 @@ def test_the_oracle_knows_nothing_of_multiconv_but_shapes():
                 yield node.module
 
     here = Path(definition.__file__)
-    core = Path(spec.__file__).parent
+    core = Path(geometry.__file__).parent
     ours = {name for name in imported(here) if name.startswith("multiconv")}
-    assert ours == {"multiconv.core.spec"}
-    assert {name for name in imported(core / "spec.py") if "multiconv" in name} == {
+    assert ours == {"multiconv.core.geometry"}
+    assert {name for name in imported(core / "geometry.py") if "multiconv" in name} == {
         "multiconv.core.errors",
         "multiconv.core.types",
     }

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from multiconv.check import scripts
+from multiconv.check import script_arrays
 from multiconv.core.bounds import finfo
 from multiconv.oracle import values
 from multiconv.oracle.values import ALL_VALUES, BIAS, DY, EXTREME, VALUES, X_BIAS, W, X, seeded
@@ -218,10 +218,10 @@ def test_a_quarter_of_the_numbers_beside_them_are_zero():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", [*VALUES, "largest"])
 def test_a_script_draws_the_same_numbers(kind, dtype, shape):
-    for which, name in enumerate(scripts.SEEDED_AS):
+    for which, name in enumerate(script_arrays.SEEDED_AS):
         for seed in (3, 2**32 - 1):
             array = drawn(dtype, kind, which, seed, shape)
-            source = scripts._array(name, array, seed)
+            source = script_arrays.array_source(name, array, seed)
             assert "default_rng" in source.source
             scope = {"np": np}
             exec(source.source, scope)
@@ -232,4 +232,4 @@ def test_a_script_draws_the_same_numbers(kind, dtype, shape):
 @pytest.mark.parametrize(("dtype", "kind"), [("float16", "normal"), ("bfloat16", "wide"), ("float32", "nonfinite")])
 def test_what_a_script_does_not_draw_it_writes_down(dtype, kind):
     array = drawn(dtype, kind, shape=(401,))
-    assert "default_rng" not in scripts._array("x", array, 0).source
+    assert "default_rng" not in script_arrays.array_source("x", array, 0).source

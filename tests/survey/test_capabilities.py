@@ -21,13 +21,12 @@ from multiconv.survey.capabilities import (
     DEFAULT_DTYPES,
     DIRECTIONS,
     DTYPES,
-    FEATURES,
-    SIGNIFICAND_BITS,
     UNSUPPORTED,
     Capabilities,
     capabilities,
 )
 from multiconv.survey.capability_pages import LETTERS, markdown, print_capabilities
+from multiconv.survey.features import FEATURES, SIGNIFICAND_BITS
 from multiconv.workers.process import Worker, source_places
 from multiconv.workers.remote import RemoteBackend
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multiconv.core.spec import LAYOUTS, PADDING_WORDS, SAME, ConvSpec
+from multiconv.core.option_values import PADDING_WORDS, SAME
+from multiconv.core.spec import LAYOUTS, ConvSpec
 from multiconv.testing.drawing import draw_all
 from multiconv.testing.strategies import problems, specs
 

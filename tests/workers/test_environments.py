@@ -21,9 +21,10 @@ import platformdirs
 import pytest
 
 from multiconv.core.errors import BackendUnavailable, UsageError
-from multiconv.workers import environments, recipes
+from multiconv.workers import creation, environments, recipes
 from multiconv.workers import interpreters as found_here
-from multiconv.workers.environments import Environment, create, find, listing, override, remove
+from multiconv.workers.creation import create
+from multiconv.workers.environments import Environment, find, listing, override, remove
 from multiconv.workers.interpreters import interpreters
 from multiconv.workers.recipes import RECIPES, Recipe
 
@@ -162,7 +163,7 @@ def start_create(*requirements: str) -> subprocess.Popen[str]:
     program = (
         # A shell starts what runs in the background with Ctrl-C ignored, and so what that starts.
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from multiconv.workers import environments as e; "
+        "from multiconv.workers import creation as e; "
         f"e.RECIPES['fake'] = e.Recipe('json', '1.0', lambda v: sys.argv[1:], ({THIS!r},), ('pip',)); "
         "print(e.create('fake', progress=lambda said: print(said, flush=True)).path)"
     )
@@ -466,7 +467,7 @@ def test_what_does_not_import_is_not_finished(quick, monkeypatch, home):
 
 
 def test_an_import_that_does_not_end_is_ended(quick, monkeypatch, home):
-    monkeypatch.setattr(environments, "IMPORT_TIMEOUT", 0.3)
+    monkeypatch.setattr(creation, "IMPORT_TIMEOUT", 0.3)
     monkeypatch.setitem(RECIPES, "fake", replace(NOTHING, module="time; time.sleep(600)"))
     with pytest.raises(BackendUnavailable, match=r"stopped after 0\.3 s"):
         create("fake")

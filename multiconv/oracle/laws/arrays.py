@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.spec import ConvSpec, Geometry
+from multiconv.core.geometry import Geometry
+from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Host, Pads, Shape
 
 Index = tuple[Any, ...]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiconv.core import bounds
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Host
 from multiconv.oracle.judgement import Expected
 from multiconv.oracle.laws.arrays import spatial_axes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Host, Shape
 from multiconv.oracle.laws.arrays import Index, channels_of_group, crop, flipped, full_padding, index_of_largest, padded
 from multiconv.oracle.laws.bounded import Comparisons, exactly

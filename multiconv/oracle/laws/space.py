@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.spec import Geometry
+from multiconv.core.geometry import Geometry
 from multiconv.core.types import Host
 from multiconv.oracle.laws.arrays import (
     Index,
