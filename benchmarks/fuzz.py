@@ -1,9 +1,9 @@
 """Fuzz test: hostile calls of every public method, each of which must give the right answer or one clear error.
 
 A call is a valid one with up to two of its arguments replaced: by another rank, size, dtype, memory layout or type, or
-by a bad option. What a backend may answer follows from the call alone. Where `multiconv.Backend` refuses it, every
-backend must refuse it with the same error. Otherwise the answer must be the oracle's. Anything else is a finding:
-another error, a wrong answer, a crash, a hang.
+by a bad option. Some of its arrays are the framework's own. What a backend may answer follows from the call alone.
+Where `multiconv.Backend` refuses it, every backend must refuse it with the same error. Otherwise the answer must be the
+oracle's. Anything else is a finding: another error, a wrong answer, a crash, a hang.
 
 ``make fuzz`` makes 20,000 calls of each backend, 500 to a process. Each finished chunk is a line of JSON in the log, so
 an interrupted run continues where it stopped. The exit status is 1 if there is a finding.
@@ -16,10 +16,12 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ LOG = Path(__file__).parent / "results" / "fuzz.jsonl"
 CALLS = 500
 """Number of calls in a process."""
 CALL_SECONDS = 60
+PROCESS_SECONDS = 600
+"""Time limit of a process, for a call that does not return to Python."""
 SHOWN = 5
 """Number of findings of a chunk that the log describes."""
 MOST_ELEMENTS = 10_000
@@ -264,8 +268,20 @@ def made(on: Backend, call: Call) -> Any:
     return getattr(on, method)(**arrays, **options)
 
 
-def finding(tested: Backend, reference: Reference, call: Call) -> tuple[str, str | None]:
-    """Make a call, and return whether it was answered or refused, and what is wrong with that."""
+def converted(tested: Backend, call: Call, rng: np.random.Generator) -> Call:
+    """Return the call with all, some or none of its arrays as the framework's own."""
+    method, arrays, options = call
+    share = rng.choice([0.0, 0.5, 1.0])
+    own = dict(arrays)
+    for name, array in arrays.items():
+        if type(array) is np.ndarray and array.size <= MOST_ELEMENTS and rng.random() < share:
+            with suppress(ConvError):  # the call itself is to refuse this array
+                own[name] = tested.asarray(array)
+    return method, own, options
+
+
+def finding(tested: Backend, reference: Reference, call: Call, own: Call) -> tuple[str, str | None]:
+    """Make a call with its own arrays, and return whether it was answered or refused, and what is wrong with that."""
     method, arrays, _ = call
     refusal = answer = None
     try:
@@ -273,7 +289,7 @@ def finding(tested: Backend, reference: Reference, call: Call) -> tuple[str, str
     except (ConvError, UnsupportedError) as error:
         refusal = error
     try:
-        answer = made(tested, call)
+        answer = made(tested, own)
         answers = [
             None if a is None else tested.to_numpy(a) for a in (answer if isinstance(answer, tuple) else (answer,))
         ]
@@ -289,10 +305,10 @@ def finding(tested: Backend, reference: Reference, call: Call) -> tuple[str, str
     if refusal is not None:
         return "answered", f"it answers, and does not refuse: {refusal}"
     if method == "asarray":
-        given, own = arrays["array"], answers[0]
-        assert own is not None
-        same = own.dtype.name == given.dtype.name and own.tobytes() == np.asarray(given, own.dtype).tobytes()
-        return "answered", None if same else f"it returns {own!r} for {given!r}"
+        given, result = arrays["array"], answers[0]
+        assert result is not None
+        same = result.dtype.name == given.dtype.name and result.tobytes() == np.asarray(given, result.dtype).tobytes()
+        return "answered", None if same else f"it returns {result!r} for {given!r}"
     faults = (wrong(tested, direction, a, call, wanted) for direction, a in zip(directions(method), answers))
     return "answered", next((fault for fault in faults if fault), None)
 
@@ -339,13 +355,14 @@ def make_calls(name: str, seed: int, start: int, stop: int) -> None:
     reference = Reference(tested)
     signal.signal(signal.SIGALRM, _too_late)
     for number in range(start, stop):
-        said, call = drawn(np.random.default_rng([seed, number]), tested.compiles)
+        rng = np.random.default_rng([seed, number])
+        said, call = drawn(rng, tested.compiles)
         print(json.dumps({"number": number, "call": said}), flush=True)
         signal.alarm(CALL_SECONDS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
-                outcome, fault = finding(tested, reference, call)
+                outcome, fault = finding(tested, reference, call, converted(tested, call, rng))
             except TimeoutError as error:
                 outcome, fault = "hung", str(error)
         signal.alarm(0)
@@ -363,22 +380,37 @@ def chunk(name: str, seed: int, calls: int) -> dict[str, Any]:
     start, began = 0, time.monotonic()
     while start < calls:
         command = [sys.executable, __file__, "--calls-of", name, str(seed), str(start), str(calls)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+        output, ending = ended(command)
+        lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         for asked, answered in zip(lines[::2], lines[1::2]):
             outcomes[answered["outcome"]] += 1
             if answered["fault"]:
                 findings.append(f"{asked['number']}: {asked['call']}: {answered['fault']}")
         start += len(lines) // 2
-        if len(lines) % 2 or ran.returncode:
+        if len(lines) % 2 or ending:
             call = lines[-1]["call"] if len(lines) % 2 else "before a call"
             outcomes["crashed"] += 1
-            findings.append(f"{start}: {call}: the process ended with status {ran.returncode}: {ran.stderr[-500:]}")
+            findings.append(f"{start}: {call}: {ending}")
             start += 1
     return {
         "backend": name, "seed": seed, "calls": calls, "outcomes": dict(outcomes),
         "findings": len(findings), "shown": findings[:SHOWN], "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
+
+
+def ended(command: list[str]) -> tuple[str, str]:
+    """Run a program, and return its output, and how it ended unless it ended well."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        try:
+            status = subprocess.run(
+                command, stdout=output, stderr=errors, check=False, timeout=PROCESS_SECONDS
+            ).returncode
+            ending = f"the process ended with status {status}" if status else ""
+        except subprocess.TimeoutExpired:
+            ending = f"the process took more than {PROCESS_SECONDS} s"
+        output.seek(0)
+        errors.seek(0)
+        return output.read(), ending and f"{ending}: {errors.read()[-500:]}"
 
 
 def fuzz(names: list[str], seeds: range, calls: int, log: Path) -> None:
