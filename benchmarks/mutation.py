@@ -80,7 +80,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "check.cases": ("check/test_cases.py",),
     "check.run": ("check/test_check_counts.py", "check/test_check.py"),
-    "testing.drawing": ("testing/test_drawing.py", "testing/test_coverage.py"),
+    "testing.drawing": ("testing/test_drawing_order.py", "testing/test_coverage.py"),
     "testing.problem_values": ("testing/test_problem_values.py",),
     "testing.situations": ("testing/test_drawing.py", "testing/test_coverage.py", "testing/test_testing.py"),
     "testing.strategies": ("testing/test_strategies.py",),
