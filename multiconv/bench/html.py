@@ -4,92 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
-from math import ceil, floor, log10
+from collections.abc import Callable
 from typing import Any
-
-import jinja2
 
 from multiconv.bench.cases import Case
 from multiconv.bench.report import last_line, means, shown_ratio, totals
 from multiconv.bench.results import MEASURED, Report, Row
+from multiconv.charts import BOTTOM_MARGIN, COLOURS, Figure, log_scale, page, polyline
+from multiconv.charts import line as draw_line
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
 ROW_HEIGHT = 13
-TOP, BOTTOM_MARGIN = 26, 44
-
-
-@dataclass
-class Scale:
-    """A logarithmic axis that maps numbers to pixels."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        """Return the pixel of a value."""
-        part = (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
-        return round(self.start + part * (self.end - self.start), 2)
-
-    def ticks(self) -> list[dict[str, Any]]:
-        """Return ticks at 1, 2 and 5 times each power of ten; over many decades, at the powers only."""
-        decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-        steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-        values = [step * 10.0**decade for decade in decades for step in steps]
-        return [{"at": self(v), "label": f"{v:g}"} for v in values if self.low * 0.999 <= v <= self.high * 1.001]
-
-
-def log_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """Return a logarithmic axis that fits all values.
-
-    Examples
-    --------
-    >>> scale = log_scale([0.5, 50.0], 0, 300)
-    >>> scale(5.0), [tick["label"] for tick in scale.ticks()]
-    (150.0, ['0.5', '1', '2', '5', '10', '20', '50'])
-    """
-    low, high = min(values) / 1.15, max(values) * 1.15
-    return Scale(low, high, start, end)
-
-
-@dataclass
-class Figure:
-    """A figure: its size, frame, axes and contents."""
-
-    title: str
-    width: float
-    height: float
-    left: float
-    x_title: str
-    y_title: str = ""
-    x_ticks: list[dict[str, Any]] = field(default_factory=list)
-    y_ticks: list[dict[str, Any]] = field(default_factory=list)
-    points: list[dict[str, Any]] = field(default_factory=list)
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    one: float = 0.0
-    noise: dict[str, float] = field(default_factory=dict)
-    roof: str = ""
-    diagonal: str = ""
-
-    @property
-    def right(self) -> float:
-        """Return the x coordinate of the frame's right edge."""
-        return self.width - 14
-
-    @property
-    def top(self) -> float:
-        """Return the y coordinate of the frame's top edge."""
-        return TOP
-
-    @property
-    def bottom(self) -> float:
-        """Return the y coordinate of the frame's bottom edge, above the axis labels."""
-        return self.height - BOTTOM_MARGIN
 
 
 def as_html(report: Report) -> str:
@@ -114,11 +38,10 @@ def as_html(report: Report) -> str:
     >>> as_html(report)[:15]
     '<!DOCTYPE html>'
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(files("multiconv.data").joinpath("bench.html.jinja").read_text("utf-8"))
     colours = _colours(report)
     measured = bool(report.measured)
-    return template.render(
+    return page(
+        "bench",
         summary=last_line(report).strip(),
         failures=[f"{r.entry.title}: {r.status}: {r.reason.splitlines()[0]}" for r in report.rows if r.reason],
         series=[{"label": label, "colour": colour} for label, colour in colours.items()],
@@ -202,7 +125,7 @@ def _roofline(report: Report, colours: dict[str, str]) -> Figure:
     ridge = peak / stream
     lowest = max(x.low, y.low / stream)
     corners = [(lowest, lowest * stream), (ridge, peak), (x.high, peak)]
-    f.roof = _polyline([(x(a), y(b)) for a, b in corners])
+    f.roof = polyline([(x(a), y(b)) for a, b in corners])
     f.points = [
         {
             "x": x(r.entry.case.intensity),
@@ -222,7 +145,7 @@ def _first_calls(report: Report, colours: dict[str, str]) -> Figure:
     y = log_scale([1e3 * r.first_call for r in rows], f.bottom, f.top)
     f.x_ticks, f.y_ticks = x.ticks(), y.ticks()
     ends = max(x.low, y.low), min(x.high, y.high)
-    f.diagonal = _polyline([(x(v), y(v)) for v in ends]) if ends[0] < ends[1] else ""
+    f.diagonal = polyline([(x(v), y(v)) for v in ends]) if ends[0] < ends[1] else ""
     f.points = [
         {
             "x": x(1e3 * r.median),
@@ -269,20 +192,9 @@ def _scaling_panels(rows: list[Row], name: str, colours: dict[str, str]) -> list
         for label in dict.fromkeys(_series(r) for r in of_group):
             line = sorted((r for r in of_group if _series(r) == label), key=number)
             marks = [(x(number(r)), y(speed(r))) for r in line]
-            f.lines.append(
-                {
-                    "title": label,
-                    "colour": colours[label],
-                    "points": _polyline(marks),
-                    "marks": [{"x": a, "y": b} for a, b in marks],
-                }
-            )
+            f.lines.append(draw_line(label, colours[label], marks))
         panels.append(f)
     return panels
-
-
-def _polyline(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x},{y}" for x, y in points)
 
 
 def _table(report: Report) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from multiconv.oracle.accuracy import Row
 from multiconv.running import Missing
 
 
@@ -53,9 +54,11 @@ class BackendReport:
         Number of problems that it ran.
     integer_problems, exact : int
         Number of integer problems, and number of those in which every answer is exact.
-    worst_bound_ratio : float or None
-        The largest error in units of its bound, over the problems with real values. None if an answer is not a number
-        or has the wrong shape.
+    share_of_bound : float
+        The largest error of a correct answer in units of its bound, over sums of at least 16 products of normally
+        distributed numbers. Where there are fewer products, the bound leaves little room, and any answer comes near it.
+    accuracy : list of Row
+        The errors of the answers to problems with normally distributed numbers, as in `multiconv.oracle.accuracy`.
     imprecise : int
         Number of problems in which an answer is within its bound, but lost precision that its dtype could hold.
     overflowed : int
@@ -76,7 +79,8 @@ class BackendReport:
     problems: int = 0
     integer_problems: int = 0
     exact: int = 0
-    worst_bound_ratio: float | None = 0.0
+    share_of_bound: float = 0.0
+    accuracy: list[Row] = field(default_factory=list)
     imprecise: int = 0
     overflowed: int = 0
     pairs_covered: float = 0.0

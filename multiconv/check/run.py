@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from threading import Event, Lock
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from multiconv import registry
@@ -24,6 +23,7 @@ from multiconv.core.errors import BackendCrashed, BackendTimeout, UnsupportedErr
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.targets import plain_name
 from multiconv.core.types import Progress, no_progress
+from multiconv.oracle.accuracy import Accuracy
 from multiconv.oracle.judgement import Expected, Judgement, judge
 from multiconv.oracle.problem import DIRECTIONS, Problem, first_fault, judged
 from multiconv.oracle.values import values_for
@@ -229,6 +229,7 @@ class _Run:
         self.expects = (self.directions or DIRECTIONS, algorithm)
         dtypes = [dtype for dtype in draws.dtypes if dtype in first.dtypes]
         self.coverage = Coverage(dtypes, draws.values, tuple(ARRANGEMENTS), layouts, batches)
+        self.accuracy = Accuracy()
         self.total = self.done = self.crashes = self.hangs = 0
         self.first: dict[str, tuple[int, Case, Answered]] = {}
         self.times: dict[str, int] = {}
@@ -251,7 +252,7 @@ class _Run:
             self.done += 1
             self.progress(self.report.name, self.done, self.total, "")
             if judgements:
-                self._note(number, case, judgements)
+                self._note(number, case, judgements, expected)
 
     def _judged(self, case: Case, expected: dict[str, Expected], worker: int) -> Iterator[tuple[str, Answered]]:
         backend = self.workers[worker]
@@ -267,11 +268,14 @@ class _Run:
             wrong = isinstance(answer, Exception)
             yield direction, (answer, Judgement.of_error(answer) if wrong else judge(answer, expected[direction]))
 
-    def _note(self, number: int, case: Case, judgements: list[tuple[str, Answered]]) -> None:
+    def _note(
+        self, number: int, case: Case, judgements: list[tuple[str, Answered]], expected: dict[str, Expected]
+    ) -> None:
         report = self.report
         report.problems += 1
         report.integer_problems += case.integers
         report.imprecise += any(judgement.imprecise for _, (_, judgement) in judgements)
+        self._measure(judgements, expected)
         report.overflowed += any(judgement.overflowed for _, (_, judgement) in judgements)
         report.exact += case.integers and all(judgement.fault is None for _, (_, judgement) in judgements)
         if isinstance(case, Problem):
@@ -281,13 +285,19 @@ class _Run:
             if direction not in self.first or number < self.first[direction][0]:
                 answered = next(a for d, a in judgements if d == direction and a[1].fault is not None)
                 self.first[direction] = number, case, answered
-        if not case.integers and report.worst_bound_ratio is not None:
-            worst = max(report.worst_bound_ratio, *(judgement.ratio for _, (_, judgement) in judgements))
-            report.worst_bound_ratio = worst if np.isfinite(worst) else None
+
+    def _measure(self, judgements: list[tuple[str, Answered]], expected: dict[str, Expected]) -> None:
+        """Add the errors of the answers within their bounds to the statistics."""
+        for direction, (answer, judgement) in judgements:
+            right = expected[direction]
+            if judgement.ratio <= 1 and right.sums is not None:
+                self.accuracy.add(direction, answer, right.value, right.sums(), right.bound)
 
     def conclude(self, *, shrink: bool = True) -> None:
         """Complete the report with the verdict, and with the smallest problem that shows each disagreement."""
         self.report.pairs_covered = self.coverage.share
+        self.report.accuracy = self.accuracy.rows()
+        self.report.share_of_bound = self.accuracy.share_of_bound
         self.report.disagreements = []
         if self.first:
             symptoms = {judgement.symptom for _, _, (_, judgement) in self.first.values()}

@@ -11,6 +11,7 @@ from multiconv.cli.options import (
     check_writable,
     complete_backend,
     json_option,
+    write,
     write_json,
 )
 from multiconv.oracle.fast_bounds import ALGORITHMS
@@ -65,6 +66,7 @@ from multiconv.oracle.values import ALL_VALUES
     help="Time limit for an answer.",
 )  # fmt: skip
 @json_option
+@click.option("--html", "html_file", metavar="FILE", help="Also write a page with charts of the errors to FILE.")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -77,6 +79,7 @@ def check(
     algorithm: str,
     timeout: float,
     json_file: str | None,
+    html_file: str | None,
 ) -> None:
     """Check that backends compute what they should: forward, gradients, transposed, layers.
 
@@ -85,6 +88,7 @@ def check(
 
     Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a named backend or function is not available.
     """
+    from multiconv.check.html import as_html
     from multiconv.check.results import Interrupted
     from multiconv.check.run import check as run
     from multiconv.cli import report
@@ -96,7 +100,8 @@ def check(
             raise click.UsageError(
                 f"--candidate: it is named as package.module:function or path/file.py:function, not as {candidate!r}"
             )
-    check_writable(json_file)
+    for option, file in (("--json", json_file), ("--html", html_file)):
+        check_writable(file, option)
     try:
         with report.progress_bars(Console(err=True)) as progress:
             found = run(
@@ -113,5 +118,7 @@ def check(
     except Interrupted as interrupted:
         found = interrupted.report
     write_json(json_file, report.as_json(found.asdict()))
+    if html_file is not None:
+        write(html_file, as_html(found, report.summary(found)))
     report.print_check(found, Console(err=json_file == "-"))
     ctx.exit(INTERRUPTED if found.interrupted else 0 if found.agrees else 1)

@@ -247,3 +247,45 @@ def contraction(direction: str, g: Geometry, *, bias: bool = False) -> int:
         return g.batch * prod(g.out)
     channels = g.out_channels if direction in ("input gradient", "conv_transpose") else g.in_channels
     return channels // g.groups * prod(g.kernel) + bias
+
+
+def product_counts(direction: str, g: Geometry) -> Index:
+    """Count the products in the sum behind each element of a result, without those on the padding.
+
+    Parameters
+    ----------
+    direction : str
+        As in `contraction`.
+    g : Geometry
+
+    Returns
+    -------
+    array of int64
+        Channels first. It has size 1 along the axes on which the count does not depend.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> product_counts("forward", ConvSpec(padding=1).resolve((1, 2, 4), (5, 2, 3)))
+    array([[[4, 6, 6, 4]]])
+    """
+    if direction == "bias gradient":
+        return np.array([g.batch * prod(g.out)])
+    of_axis = []
+    for n, k, s, d, o, (before, _) in zip(g.size, g.kernel, g.stride, g.dilation, g.out, g.pads):
+        pixels = np.arange(o)[:, None] * s + np.arange(k) * d - before
+        seen = (pixels >= 0) & (pixels < n)
+        if direction == "kernel gradient":
+            of_axis.append(seen.sum(axis=0))
+        elif direction in ("input gradient", "conv_transpose"):
+            of_axis.append(np.bincount(pixels[seen], minlength=n))
+        else:
+            of_axis.append(seen.sum(axis=1))
+    channels = {"kernel gradient": g.batch}.get(direction)
+    if channels is None:
+        of_output = direction in ("input gradient", "conv_transpose")
+        channels = (g.out_channels if of_output else g.in_channels) // g.groups
+    counts = np.array(channels)
+    for along in of_axis:
+        counts = counts[..., None] * along
+    return counts[None, None]

@@ -11,6 +11,7 @@ from multiconv.core import bounds
 from multiconv.core.geometry import Geometry
 from multiconv.core.types import Host
 from multiconv.oracle import definition, fast_bounds, nonfinite, precision
+from multiconv.oracle.accuracy import Sums
 from multiconv.oracle.judgement import Expected, Leave, Rounding
 
 if TYPE_CHECKING:
@@ -65,8 +66,12 @@ class Oracle:
             leave = Leave(up, down, up & down, overflow=True) if up.any() or down.any() else None
         if self.algorithm != "direct":
             return Expected(value, np.maximum(bound, fast()), dtype, leave)
-        rounding = cache(partial(self._rounding, direction, value, flushed)) if leave is None else None
-        return Expected(value, bound, dtype, leave, rounding, fast)
+        if leave is not None:
+            return Expected(value, bound, dtype, leave, None, fast)
+        rounding = cache(partial(self._rounding, direction, value, flushed))
+        is_normal = self.problem.values == "normal"
+        sums = cache(partial(self._sums, direction, magnitude, terms)) if is_normal else None
+        return Expected(value, bound, dtype, None, rounding, fast, sums)
 
     def _value(self, direction: str) -> tuple[Host, Leave | None]:
         """Return the oracle's answer, and where NaN is as correct as a number."""
@@ -114,6 +119,13 @@ class Oracle:
             return np.unique(value).size / value.size if precision.independent(terms, *operands) else 0.0
 
         return Rounding(deviation, counted, variety)
+
+    def _sums(self, direction: str, magnitude: Host, terms: int) -> Sums:
+        """Return the sums behind the elements of a result."""
+        dtype = self.problem.dtype
+        products = self._laid_out(direction, definition.product_counts(direction, self._geometry(direction)))
+        counted = bounds.unit_roundoff(dtype) * magnitude > 100 * bounds.underflow(terms, dtype)
+        return Sums(magnitude, products, np.asarray(counted))
 
     def _fast_bound(self, direction: str) -> Host:
         """Return the error bound of an FFT or Winograd algorithm; for ``"direct"``, the larger of the two."""

@@ -10,6 +10,7 @@ import numpy as np
 from multiconv.core import bounds
 from multiconv.core.types import Host, Mask
 from multiconv.oracle import precision
+from multiconv.oracle.accuracy import Sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,8 @@ class Expected:
         Returns the `Rounding` of correct answers, which is used to detect lost precision.
     fast : callable or None
         Returns the largest error allowed in an FFT or Winograd algorithm, element by element.
+    sums : callable or None
+        Returns the `Sums` that tell how accurate an answer is. None if the values are not normally distributed.
     """
 
     value: Host
@@ -81,6 +84,7 @@ class Expected:
     leave: Leave | None = None
     rounding: Callable[[], Rounding] | None = None
     fast: Callable[[], Host] | None = None
+    sums: Callable[[], Sums] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from multiconv.check.run import check
 from multiconv.core import bounds
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec
-from multiconv.oracle.judgement import judge
+from multiconv.oracle.accuracy import Accuracy
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
 from multiconv.testing.drawing import draw_problems
@@ -48,7 +48,10 @@ class Fake(NumpyBackend):
     def __init__(self, spoil: Callable[..., Any] = lambda y, x, w, **options: y) -> None:
         super().__init__()
         self.spoil, self.problems = spoil, 0
-        self.worker = SimpleNamespace(stop=lambda: None, interrupt=lambda: None)
+        self.worker = SimpleNamespace(interrupt=lambda: None)
+
+    def close(self) -> None:
+        """Stop the worker that it has not."""
 
     def cross_correlate(self, x: Any, w: Any, bias: Any = None, **options: Any) -> Any:
         y = super().cross_correlate(x, w, bias, **options)
@@ -114,7 +117,7 @@ def test_answers_that_have_lost_precision_are_counted_once_a_problem(report_on: 
     counted = report_on(Fake(near_the_bound), **options)
     assert counted.verdict == "imprecise"
     assert counted.imprecise == long[seed]
-    assert 0.85 < counted.worst_bound_ratio <= 1
+    assert 0.85 < counted.share_of_bound <= 1
     assert report_on(Fake(), **options).imprecise == 0
 
 
@@ -132,16 +135,43 @@ def test_every_problem_is_counted_and_what_is_exact(report_on: Callable[..., Bac
     assert forward.times == wrong.integer_problems - wrong.exact
 
 
-def test_the_worst_ratio_is_that_of_reals_only(report_on: Callable[..., BackendReport]) -> None:
-    problems = [p for p in drawn_by_check(50, 3, PLAIN) if not p.integers]
-    backend = NumpyBackend()
-    worst = 0.0
-    for problem in problems:
+def test_accuracy_is_that_of_long_sums_of_normally_distributed_numbers(
+    report_on: Callable[..., BackendReport],
+) -> None:
+    """A wrong answer to another problem changes nothing in it."""
+    accuracy = Accuracy()
+    for problem in drawn_by_check(50, 3, ("normal", "integers", "wide")):
         expected = problem.expectations()
-        worst = max(worst, *(judge(answer, expected[d]).ratio for d, answer in problem.answers(backend)))
-    assert 0 < worst <= 1
+        for direction, answer in problem.answers(NumpyBackend()):
+            if problem.values == "normal":
+                right = expected[direction]
+                assert right.sums is not None
+                accuracy.add(direction, answer, right.value, right.sums(), right.bound)
+    assert 0 < accuracy.share_of_bound <= 1
     for fake in (Fake(), Fake(off_by_one_in_whole_numbers)):
-        assert report_on(fake, examples=50, seed=3, values=PLAIN).worst_bound_ratio == worst
+        report = report_on(fake, examples=50, seed=3, values=("normal", "integers", "wide"))
+        assert report.share_of_bound == accuracy.share_of_bound
+        assert [(r.direction, r.dtype, r.products_from, r.sums) for r in report.accuracy] == [
+            (r.direction, r.dtype, r.products_from, r.sums) for r in accuracy.rows()
+        ]
+        assert [r.root_mean_square for r in report.accuracy] == pytest.approx(
+            [r.root_mean_square for r in accuracy.rows()]
+        )
+
+
+def test_answers_that_lost_precision_are_measured_and_wrong_ones_are_not(
+    report_on: Callable[..., BackendReport],
+) -> None:
+    options: dict[str, Any] = {"examples": 60, "seed": 3, "values": ("normal",)}
+    right, imprecise, wrong = (
+        {(r.direction, r.products_from): r for r in report_on(Fake(spoil), **options).accuracy if r.products_to}
+        for spoil in (lambda y, *_, **o: y, near_the_bound, lambda y, *_, **o: y + np.ones((), y.dtype))
+    )
+    long = [key for key in right if key[0] == "forward" and key[1] >= 64]
+    assert long
+    assert all(imprecise[key].root_mean_square > 5 * right[key].root_mean_square for key in long)
+    missing = {direction for direction, _ in right} - {direction for direction, _ in wrong}
+    assert missing == {"forward", "layer"}  # a layer of this backend is its forward direction
 
 
 # ---- What is reported of a failure
