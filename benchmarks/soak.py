@@ -83,7 +83,7 @@ def summary(rounds: list[dict[str, Any]]) -> tuple[Table, bool]:
             f"{min(b['seed'] for b in of_backend)}-{max(b['seed'] for b in of_backend)}",
             f"{sum(b['problems'] for b in of_backend):,}",
             f"{sum(b['exact'] for b in of_backend):,} of {sum(b['integer_problems'] for b in of_backend):,}",
-            "none has one" if None in worst else f"{max(worst):.3f}",
+            "infinite" if None in worst else f"{max(worst):.3f}",
             str(sum(b["imprecise"] for b in of_backend)),
             str(sum(d["times"] for b in of_backend for d in b["disagreements"])),
         )
