@@ -163,7 +163,7 @@ def properties(
     for name in wanted:
         if name not in PROPERTIES:
             known = ", ".join(PROPERTIES)
-            raise UsageError(f"there is no property {name!r}{suggestion(name, PROPERTIES)}: they are {known}")
+            raise UsageError(f"there is no property {name!r}{suggestion(name, PROPERTIES)}: the properties are {known}")
     measured, missing = [], []
     for name in list(dict.fromkeys(names)) or registry.names():
         try:
