@@ -205,10 +205,11 @@ def summary(rows: list[Row]) -> str:
     found = sum(row.check >= ENOUGH for row in mutants)
     candidates = [row.candidate for row in mutants if row.candidate is not None]
     by_laws = sum(any(row.laws.values()) for row in mutants)
+    as_candidates = sum(seeds >= ENOUGH for seeds in candidates)
     return (
-        f"With at least {ENOUGH} of {len(SEEDS)} seeds, the check finds {found} of {len(mutants)} mutants as backends, and "
-        f"{sum(found_by >= ENOUGH for found_by in candidates)} of {len(candidates)} as candidates, where only those with "
-        f"a wrong forward direction count. {by_laws} break at least one of {len(LAWS)} laws on {LAW_PROBLEMS} problems."
+        f"With at least {ENOUGH} of {len(SEEDS)} seeds, the check finds {found} of {len(mutants)} mutants as backends, "
+        f"and {as_candidates} of {len(candidates)} as candidates, where only those with a wrong forward direction "
+        f"count. {by_laws} break at least one of {len(LAWS)} laws on {LAW_PROBLEMS} problems."
     )
 
 
@@ -249,11 +250,12 @@ INTRODUCTION = f"""\
 `make mutants` writes this page: which tool finds which wrong convolution.
 
 A mutant is the NumPy backend with one fault that a person could make; `tests/mutants/` defines them. The first three
-columns count the seeds, out of {len(SEEDS)}, with which `multiconv check` finds the mutant: *drawn*, by its drawn problems
-alone; *check*, by all problems for a backend, including the book's examples and the networks' layers; *candidate*, when
-the mutant is checked as a candidate, a function with the forward direction only. The other columns are the laws, each
-alone on the same {LAW_PROBLEMS} drawn problems: `x` if the law finds the mutant, `·` if it does not, blank if the law does not use
-the faulty operation. *(right)* is the backend without a fault, in which nothing may be found.
+columns count the seeds, out of {len(SEEDS)}, with which `multiconv check` finds the mutant: *drawn*, by its drawn
+problems alone; *check*, by all problems for a backend, including the book's examples and the networks' layers;
+*candidate*, when the mutant is checked as a candidate, a function with the forward direction only. The other columns
+are the laws, each alone on the same {LAW_PROBLEMS} drawn problems: `x` if the law finds the mutant, `·` if it does
+not, blank if the law does not use the faulty operation. *(right)* is the backend without a fault, in which nothing may
+be found.
 """
 NOT_FOUND = """\
 ## What the check does not find, and why
