@@ -197,7 +197,7 @@ class Adjoint(autograd.Function):  # type: ignore[misc]
 
 
 def _gradient_is_wrong(stride: Sequence[int], pads: Pads) -> bool:
-    """Return whether the kernel gradient may be: in 3-D, oneDNN reads other memory if a padded axis has a stride."""
+    """Return whether the kernel gradient may be wrong: in 3-D, oneDNN reads out of bounds on a padded, strided axis."""
     in_3d = len(stride) == 3 and any(s > 1 and max(both) > 0 for s, both in zip(stride, pads))
     return in_3d or onednn.misplaces_kernel_gradient(stride, pads)
 

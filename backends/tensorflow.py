@@ -253,7 +253,7 @@ def _large_enough(x: Array, spec: ConvSpec, kernel: Shape) -> Array:
 
 
 def _by_hand(spec: ConvSpec, w: Host) -> tuple[bool, bool, bool]:
-    """Return what a layer needs: to stride after its call, to stride before it, or room for a second output."""
+    """Return whether a layer needs a stride after its call, a stride before it, or room for a second output."""
     stride, dilation = spec.each(w.ndim - 2)
     if max(stride) == 1:
         return False, False, False

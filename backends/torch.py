@@ -115,25 +115,25 @@ class TorchBackend(FrameworkBackend):
             ordered = w.contiguous() if any_stride else w
             y = conv(x, ordered, bias, stride, padding, dilation, groups)
             if y.dtype is x.dtype and not w.is_meta and (bias is None or not bias.is_meta):
-                return y  # as `call` does, in less time
+                return y  # the same as `call`, in less time
             return call(conv, x, ordered, bias, stride, padding, dilation, groups)
 
-        def of_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
+        def on_windows(x: Array, w: Array, bias: Array | None = None) -> Array:
             return plain(x[window], w, bias)
 
-        def of_every_pixel_seen(x: Array, w: Array, bias: Array | None = None) -> Array:
+        def on_seen_pixels(x: Array, w: Array, bias: Array | None = None) -> Array:
             if lies_channels_first(x, w):
                 return plain(x, w, bias)
             every = (..., *(slice(None, None, s) for s in g.stride))
             return call(conv, x[every], w, bias, 1, 0, 1, groups)
 
-        def of_a_copy(x: Array, w: Array, bias: Array | None = None) -> Array:
+        def on_copy(x: Array, w: Array, bias: Array | None = None) -> Array:
             return uncopied(x.contiguous() if x.dtype == torch.bfloat16 else x, w, bias)
 
-        # In bfloat16 oneDNN reads other memory of a channels-last view, if it strides over groups of one channel.
-        # In channels-last memory its gradient of a 1x1 kernel writes past the end if a stride leaves pixels over.
-        uncopied = of_windows if cut else of_every_pixel_seen if writes_past_end else plain
-        cross_correlate = of_a_copy if g.groups > 1 and g.in_channels == g.groups and max(g.stride) > 1 else uncopied
+        # In bfloat16, oneDNN reads out of bounds of a channels-last view if one-channel groups have a stride. In
+        # channels-last memory, its gradient of a 1x1 kernel writes out of bounds if the stride leaves pixels over.
+        uncopied = on_windows if cut else on_seen_pixels if writes_past_end else plain
+        cross_correlate = on_copy if g.groups > 1 and g.in_channels == g.groups and max(g.stride) > 1 else uncopied
 
         def on_any_device(x: Array, w: Array, bias: Array | None = None) -> Array:
             with full_precision() if x.is_cuda else nullcontext():
@@ -145,7 +145,7 @@ class TorchBackend(FrameworkBackend):
         conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[g.ndim - 1]
         padding = tuple(before for before, _ in g.pads)
         any_stride = 1 in g.w_shape  # as in `native_cross_correlate`
-        # Its gradient writes past the end as there, so that the pixels without a product are added here.
+        # Its gradient writes out of bounds as there, so the pixels without a product are added here.
         writes_past_end = g.kernel == (1, 1) and not any(padding)
         added = g.output_padding if writes_past_end else (0,) * g.ndim
         output_padding = tuple(n - m for n, m in zip(g.output_padding, added))
@@ -225,7 +225,7 @@ class TorchBackend(FrameworkBackend):
     def vjp(self, function: Operation, primals: Sequence[Array], cotangent: Array) -> tuple[Array, ...]:
         arrays = (*primals, cotangent)
         if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
-            # What torch.func returns there is no tensor of the exported program.
+            # Here, the result of torch.func would not be a tensor of the exported program.
             leaves = [p if p.requires_grad else p.view_as(p).requires_grad_() for p in primals]
             with torch.enable_grad():
                 return torch.autograd.grad(function(*leaves), leaves, cotangent, create_graph=True)
@@ -264,7 +264,9 @@ def call(conv: Operation, x: Array, w: Array, bias: Array | None, *options: Any)
     Under autocast, it computes in another dtype.
     """
     if w.is_meta is not x.is_meta or (bias is not None and bias.is_meta is not x.is_meta):
-        raise RuntimeError("x, w and bias are not all on the device meta")  # for `Backend.check_places` to put in words
+        raise RuntimeError(
+            "x, w and bias are not all on the device meta"
+        )  # `Backend.check_places` then raises the error for the user
     y = conv(x, w, bias, *options)
     if y.dtype is not x.dtype:
         with torch.autocast(x.device.type, enabled=False):
@@ -279,7 +281,7 @@ def lies_channels_first(x: torch.Tensor, w: torch.Tensor) -> bool:
 
 _counting = Lock()
 _settings_before: list[Any] = []
-"""The setting that the first thread found, once for each thread that is inside."""
+"""The setting before the first thread entered, once for each thread that is inside."""
 
 
 @contextmanager
@@ -330,7 +332,7 @@ class WithTwoOutputs(nn.Module):
 
 
 class Apply(nn.Module):
-    """A function as a module, for use before or after a layer."""
+    """A module that calls a function, for use before or after a layer."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
@@ -359,7 +361,7 @@ class CheckInput:
 
 
 def in_order(_: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    """Copy a view before a layer of groups of one channel, as oneDNN reads other memory of one in channels last."""
+    """Copy a view before a layer with one channel per group: oneDNN reads out of bounds in channels-last memory."""
     return (inputs[0].contiguous(),)
 
 

@@ -202,13 +202,14 @@ def found_by(law: Law, rows: list[Row]) -> int:
 
 def summary(rows: list[Row]) -> str:
     mutants = [row for row in rows if row.directions]
-    enough = sum(row.check >= ENOUGH for row in mutants)
+    found = sum(row.check >= ENOUGH for row in mutants)
     candidates = [row.candidate for row in mutants if row.candidate is not None]
     by_laws = sum(any(row.laws.values()) for row in mutants)
+    as_candidates = sum(seeds >= ENOUGH for seeds in candidates)
     return (
-        f"{len(mutants)} mutants: with at least {ENOUGH} of {len(SEEDS)} seeds the check finds {enough} as backends, "
-        f"and {sum(found >= ENOUGH for found in candidates)} of the {len(candidates)} that are wrong in the forward "
-        f"direction as candidates. {by_laws} break at least one of {len(LAWS)} laws on {LAW_PROBLEMS} problems."
+        f"With at least {ENOUGH} of {len(SEEDS)} seeds, the check finds {found} of {len(mutants)} mutants as backends, "
+        f"and {as_candidates} of {len(candidates)} as candidates, where only those with a wrong forward direction "
+        f"count. {by_laws} break at least one of {len(LAWS)} laws on {LAW_PROBLEMS} problems."
     )
 
 
@@ -246,14 +247,15 @@ def page(rows: list[Row]) -> str:
 INTRODUCTION = f"""\
 # The kill matrix
 
-What finds which wrong convolution. `make mutants` makes this page.
+`make mutants` writes this page: which tool finds which wrong convolution.
 
-A mutant is NumPy's backend with one fault that a person could make; `tests/mutants/` has them. *Drawn*: with how many
-of {len(SEEDS)} seeds `multiconv check` finds it by its drawn problems alone. *Check*: with how many it finds it by all
-that it asks a backend, the book's examples and the networks' layers too. *Candidate*: with how many it finds it as a
-candidate, a function of which only the forward direction is asked. The other columns are the laws, each alone on the
-same {LAW_PROBLEMS} drawn problems: `x` where it finds the mutant, `·` where it does not, blank where it asks for
-nothing in which the mutant is wrong. *(right)* is the backend without a fault, in which nothing may be found.
+A mutant is the NumPy backend with one fault that a person could make; `tests/mutants/` defines them. The first three
+columns count the seeds, out of {len(SEEDS)}, with which `multiconv check` finds the mutant: *drawn*, by its drawn
+problems alone; *check*, by all problems for a backend, including the book's examples and the networks' layers;
+*candidate*, when the mutant is checked as a candidate, a function with the forward direction only. The other columns
+are the laws, each alone on the same {LAW_PROBLEMS} drawn problems: `x` if the law finds the mutant, `·` if it does
+not, blank if the law does not use the faulty operation. *(right)* is the backend without a fault, in which nothing may
+be found.
 """
 NOT_FOUND = """\
 ## What the check does not find, and why

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
     if error.name != "multiconv.backends":
         raise
     raise ImportError(
-        f"multiconv was found at {__path__[0]}, a checkout, where its backends lie beside it and not within: "
+        f"multiconv was imported from {__path__[0]}, a checkout without an installation, which has no backends: "
         "run `pip install -e .` there, or start Python from another folder"
     ) from None
 

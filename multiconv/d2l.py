@@ -73,7 +73,7 @@ def _computes(name: str, operation: str, X: Any, K: Any, expected: Any, **option
 
 
 def _has_shape(name: str, kernel: tuple[int, int], printed: tuple[int, int], **options: Any) -> Example:
-    """Create an example of 7.3's `comp_conv2d`: a kernel of this size on an 8x8 input gives the shape in the book."""
+    """Create an example of 7.3's `comp_conv2d`: a kernel of this size on an 8x8 input, with the shape in the book."""
     X, K = _integers(1, 1, 8, 8), _integers(1, 1, *kernel)
     return Example(name, "cross_correlate", (_array(X), _array(K)), (1, 1, *printed), options=options)
 

@@ -319,11 +319,11 @@ def descriptor(layer: Layer, batch: int | None = None) -> str:
     return f"{groups}mb{g.batch}ic{g.in_channels}{parts['i']}oc{g.out_channels}{parts['o']}{rest}"
 
 
-def _named(of: str, name: str) -> Layer:
-    found = [layer for layer in layer_set(of).layers if layer.name == name]
+def _named(set_name: str, name: str) -> Layer:
+    found = [layer for layer in layer_set(set_name).layers if layer.name == name]
     if not found:
-        names = ", ".join(layer.name for layer in layer_set(of).layers)
-        raise UsageError(f"{of} has no layer {name!r}: its layers are {names}")
+        names = ", ".join(layer.name for layer in layer_set(set_name).layers)
+        raise UsageError(f"{set_name} has no layer {name!r}: its layers are {names}")
     return found[0]
 
 
@@ -332,7 +332,9 @@ def _from_shapes(text: str) -> Layer:
     for word in text.split():
         name, _, value = word.partition("=")
         if name not in SHAPES or not value:
-            raise UsageError(f"a layer is given as {' '.join(f'{s}=...' for s in SHAPES)}, without {word!r}")
+            raise UsageError(
+                f"a layer is written as {' '.join(f'{s}=...' for s in SHAPES)}: {word!r} has no place in it"
+            )
         numbers = value.split(",")
         if not all(n.isdecimal() for n in numbers):
             if name != "padding":
@@ -342,7 +344,7 @@ def _from_shapes(text: str) -> Layer:
             options[name] = tuple(map(int, numbers)) if name in "xw" or len(numbers) > 1 else int(numbers[0])
     x, w = options.pop("x", ()), options.pop("w", ())
     if len(x) != 4 or len(w) != 4:
-        raise UsageError(f"a layer has x=N,C_in,H,W and w=C_out,C_in/groups,H,W, but {text!r} has x={x} and w={w}")
+        raise UsageError(f"a layer needs x=N,C_in,H,W and w=C_out,C_in/groups,H,W, but {text!r} has x={x} and w={w}")
     layer = Layer(text, "", 1, x[1], w[0], x[2:], w[2:], batch=x[0], **options)
     layer.spec.resolve(x, w)
     return layer
@@ -373,8 +375,8 @@ def _from_descriptor(text: str) -> Layer:
             return n, k, s, d + 1, (before, before)
         total = (out - 1) * s - n + extent
         before = max(total // 2, 0) if before is None else before
-        enough = (n + 2 * before - extent) // s + 1 == out
-        return n, k, s, d + 1, (before, before if enough else max(total - before, 0))
+        symmetric = (n + 2 * before - extent) // s + 1 == out
+        return n, k, s, d + 1, (before, before if symmetric else max(total - before, 0))
 
     height, width = along("h"), along("w")
     layer = Layer(
@@ -393,7 +395,7 @@ def _from_descriptor(text: str) -> Layer:
     )
     wanted = tuple(entries.get("o" + axis, entries.get("oh", out)) for axis, out in zip("hw", layer.geometry().out))
     if layer.geometry().out != wanted:
-        raise UsageError(f"{text!r} says an output of {wanted}, but what it describes comes to {layer.geometry().out}")
+        raise UsageError(f"{text!r} states an output of {wanted}, but its other sizes give {layer.geometry().out}")
     return layer
 
 

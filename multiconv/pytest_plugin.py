@@ -58,7 +58,7 @@ def _chosen(option: str | None) -> list[str]:
         except (BackendUnavailable, UsageError) as error:
             raise pytest.UsageError(f"{OPTION}: {error}") from None
     if not names:
-        raise pytest.UsageError(f"{OPTION} names no backend; there are {', '.join(registry.names())}")
+        raise pytest.UsageError(f"{OPTION} names no backend; the backends are {', '.join(registry.names())}")
     return names
 
 

@@ -131,17 +131,17 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
     multiconv.UsageError: there is no backend 'caffe': the backends are numpy, torch, ...
     """
     if not isinstance(name, str):
-        raise UsageError(f"a backend is asked for by its name, such as 'torch', not by {name!r}")
+        raise UsageError(f"the name of a backend must be a string such as 'torch', not {name!r}")
     if timeout is not None:
         from multiconv.workers.process import checked_timeout
 
         timeout = checked_timeout(timeout)
     place = locate(name)
-    with _one_at_a_time:  # or several threads would each make one
+    with _one_at_a_time:  # otherwise, several threads would each make one
         if place.here and not worker:
             return _in_process(plain_name(name), *sorted(options.items()))
         if options:
-            raise BackendUnavailable(f"{name} would run in a worker, which takes no options, but was given {options}")
+            raise BackendUnavailable(f"{name} would run in a worker, which takes no options: leave out {options}")
         return _in_worker(plain_name(name), place.python, timeout)
 
 

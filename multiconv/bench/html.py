@@ -118,7 +118,7 @@ def _roofline(report: Report, colours: dict[str, str]) -> Figure:
     rows = report.measured
     peak = max(rate for worker in report.workers for rate in worker["matmul_rate"].values()) / 1e9
     stream = max(worker["stream_rate"] for worker in report.workers) / 1e9
-    f = Figure("", 1060, 460, 70, "operations a byte", "GFLOP/s")
+    f = Figure("", 1060, 460, 70, "operations per byte", "GFLOP/s")
     x = log_scale([peak / stream, *(r.entry.case.intensity for r in rows)], f.left, f.right)
     y = log_scale([peak, *(r.rate / 1e9 for r in rows)], f.bottom, f.top)
     f.x_ticks, f.y_ticks = x.ticks(), y.ticks()
@@ -163,8 +163,8 @@ def _scalings(report: Report, colours: dict[str, str]) -> list[dict[str, Any]]:
     """Return figures for threads and for batch, where more than one value was measured."""
     found = []
     for name, words in (
-        ("threads", "Images a second against threads."),
-        ("batch", "Images a second against the images of a batch."),
+        ("threads", "Images per second against the number of threads."),
+        ("batch", "Images per second against the batch size."),
     ):
         if len({getattr(row.entry.case, name) for row in report.measured}) > 1:
             panels = _scaling_panels(report.measured, name, colours)

@@ -17,7 +17,7 @@ from multiconv.core.files import naming
 class Journal:
     """A log in lines of JSON: the requested settings, then worker descriptions and measurements as they come.
 
-    The file is locked until `close`. A file that is refused is left as it is.
+    The file is locked until `close`. A file that is refused is not changed.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Journal:
     def close(self) -> None:
         """Close the file, which unlocks it."""
         if self._file is not None:
-            with naming(self._file.name):  # closing writes what a full disk did not take
+            with naming(self._file.name):  # closing writes the rest, which fails on a full disk
                 self._file.close()
 
     def has(self, title: str, process: int) -> bool:
@@ -98,11 +98,11 @@ class Journal:
                     measurement = Measurement(**entry["measurement"])
                     self.measurements[measurement.title, measurement.process] = measurement
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise UsageError(f"{path} is no journal of a benchmark, or is damaged: name another file") from None
+            raise UsageError(f"{path} is not the journal of a benchmark, or is damaged: name another file") from None
         now = json.loads(json.dumps(settings))
         differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
         if differing:
-            raise UsageError(f"{path} is the journal of another benchmark: it differs in {', '.join(differing)}")
+            raise UsageError(f"{path} is the journal of another benchmark, with different {', '.join(differing)}")
 
     def _write(self, entry: dict[str, Any]) -> None:
         if self._file is not None:
@@ -120,13 +120,13 @@ def _locked(path: Path) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise UsageError(f"{path} is in use by another benchmark: wait for its end, or name another file") from None
+        raise UsageError(f"{path} is in use by another benchmark: wait until that ends, or name another file") from None
     file.seek(0)
     return file
 
 
 def _entry(line: bytes) -> dict[str, Any]:
-    """Parse a line, and check that it is as it was written."""
+    """Parse a line, and check its checksum."""
     entry: dict[str, Any] = json.loads(line)
     if entry.pop("checksum") != _checksum(entry):
         raise ValueError("the checksum differs")

@@ -40,7 +40,7 @@ def print_bench(report: Report, console: Console) -> None:
             console.print(Text(f"{row.entry.title}: {row.status}: {reason}", colour), soft_wrap=True)
         elif row.exceeds_threads:
             used = f"{row.entry.title} used {row.processor:.2f} cores, but was given {row.entry.case.threads}"
-            console.print(Text(f"{used}: its time is not that of equals", "yellow"), soft_wrap=True)
+            console.print(Text(f"{used}: its time can't be compared with the others", "yellow"), soft_wrap=True)
     for m in report.missing:
         console.print(Text(f"{m.name} was left out: {m.reason}"), soft_wrap=True)
     console.print(Text(f"\n{last_line(report)}"), soft_wrap=True)
@@ -75,7 +75,7 @@ def totals(report: Report) -> list[tuple[str, str, str, str, float]]:
         e, c = row.entry, row.entry.case
         key = (c.layer.network, c.batch, c.dtype, c.threads, c.layout, e.variant.label, e.mode, c.direction)
         found.setdefault(key, []).append(row)
-    sizes = {of: len(layer_set(of).layers) for of in networks()}
+    sizes = {network: len(layer_set(network).layers) for network in networks()}
     return [
         (_conditions(*key[:5]), *key[5:], sum(r.entry.case.layer.count * r.median for r in rows))
         for key, rows in found.items()
@@ -127,9 +127,11 @@ def last_line(report: Report) -> str:
     if report.workers:
         rounds += f". Load average when it began: {report.workers[0]['load']:.1f}"
     if not report.twins:
-        return f"{rounds}. The reference was not measured against itself: there is no noise floor."
-    twice = f"Noise floor: {s['reference']} against itself came out up to {report.noise:.1%} apart"
-    return f"{twice} on {len(report.twins)} layers; a ratio in colour is further from 1, with its interval. {rounds}."
+        return f"{rounds}. The reference was not measured against itself, so there is no noise floor."
+    noise = (
+        f"Noise floor: two runs of {s['reference']} differ by up to {report.noise:.1%} on {len(report.twins)} layers"
+    )
+    return f"{noise}. A ratio in colour differs from 1 by more than that over its whole interval. {rounds}."
 
 
 def _metadata(row: Row, worker: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def _rows_table(report: Report) -> Table:
         ("threads", lambda r: str(r.entry.case.threads)),
         ("layout", lambda r: r.entry.case.layout),
     ]
-    shown = [(name, of) for name, of in varying if len({getattr(c, name) for c in cases}) > 1]
+    shown = [(name, text_of) for name, text_of in varying if len({getattr(c, name) for c in cases}) > 1]
     table.add_column("layer")
     table.add_column("direction")
     for name, _ in shown:
@@ -178,7 +180,8 @@ def _rows_table(report: Report) -> Table:
             table.add_row()
         first = ["", ""] if before == c else [f"{c.layer.network} {c.layer.name}".strip(), c.direction]
         before = c
-        table.add_row(*first, *[of(row) for _, of in shown], f"{e.variant.label} {e.mode}", *_figures(report, row))
+        settings = [text_of(row) for _, text_of in shown]
+        table.add_row(*first, *settings, f"{e.variant.label} {e.mode}", *_figures(report, row))
     return table
 
 
@@ -207,8 +210,8 @@ def _summary_table(report: Report) -> Table:
         table.add_column(heading)
     table.add_column("", justify="right")
     for label, mode, direction, mean, count in means(report):
-        of = f"geometric mean of speed / {report.settings['reference']}, {count} cases"
-        table.add_row(of, f"{label} {mode}", direction, f"{mean:.3f}")
+        title = f"geometric mean of speed / {report.settings['reference']}, {count} cases"
+        table.add_row(title, f"{label} {mode}", direction, f"{mean:.3f}")
     for network, label, mode, direction, seconds in totals(report):
         table.add_row(f"all layers of {network}", f"{label} {mode}", direction, f"{1e3 * seconds:.1f} ms")
     return table

@@ -100,9 +100,9 @@ class Draws:
 class Audience(Enum):
     """The groups of backends that run the same problems."""
 
-    EAGER = "backends that compile nothing: each problem has a shape of its own"
+    EAGER = "backends that compile nothing: each problem has its own shape"
     COMPILING = "backends that compile each shape: problems of a few shapes"
-    CANDIDATE = "strangers' functions: channels first, and views of every kind"
+    CANDIDATE = "third-party functions: channels first, and views of every kind"
 
 
 @dataclass(frozen=True)

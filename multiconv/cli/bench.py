@@ -26,24 +26,24 @@ def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -
     metavar="SET",
     multiple=True,
     shell_complete=_complete_set,
-    help="Set of layers, see --list. Repeatable; default laptop.",
+    help="Time this set of layers, see --list; default laptop.",
 )
 @click.option(
     "--layer",
     "descriptors",
     metavar="LAYER",
     multiple=True,
-    help="One layer: mb1ic64ih56oc64oh56kh3ph1 (benchdnn), 'x=1,64,56,56 w=64,64,3,3 padding=1', or a name such as "
-    "'resnet50 conv2_1/2'. Repeatable.",
+    help="Time one layer, such as 'resnet50 conv2_1/2'.",
 )
 @click.option("--list", "list_sets", is_flag=True, help="List the sets of layers and their sources.")
 @click.option(
     "--direction",
     "directions",
+    metavar="NAME",
     multiple=True,
     type=click.Choice(["forward", "input gradient", "kernel gradient"]),
     default=("forward", "input gradient", "kernel gradient"),
-    help="Repeatable; default all three.",
+    help="Time only this direction; default all three.",
 )
 @click.option(
     "--batch",
@@ -51,37 +51,40 @@ def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -
     metavar="N",
     multiple=True,
     type=click.IntRange(1),
-    help="Batch size. Repeatable; default the layer's own.",
+    help="Batch size; default the layer's own.",
 )
 @click.option(
     "--dtype",
     "dtypes",
+    metavar="DTYPE",
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
     default=("float32",),
-    help="Repeatable; default float32.",
+    help="Dtype of the arrays; default float32.",
 )
 @click.option(
     "--threads",
     metavar="N",
     multiple=True,
     type=click.IntRange(1),
-    help="Number of threads. Repeatable; default one per core.",
+    help="Number of threads; default one per core.",
 )
 @click.option(
     "--layout",
     "layouts",
+    metavar="LAYOUT",
     multiple=True,
     type=click.Choice(["native", "interface"]),
     default=("native",),
-    help="native (default): the framework's own layout; interface: channels first, through multiconv.",
+    help="native (default) or interface.",
 )
 @click.option(
     "--mode",
     "modes",
+    metavar="MODE",
     multiple=True,
     type=click.Choice(["eager", "compiled", "xla"]),
-    help="Repeatable; default compiled for JAX, eager for the others.",
+    help="eager, compiled or xla; default compiled for JAX.",
 )
 @click.option(
     "--rounds", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Rounds in each process."
@@ -97,7 +100,7 @@ def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -
 )
 @click.option(
     "--timeout", metavar="SECONDS", type=Seconds(), default=60, show_default=True,
-    help="Time limit for a request to a worker.",
+    help="Time limit per request.",
 )  # fmt: skip
 @json_option
 @click.option("--html", "html_file", metavar="FILE", help="Also write a page with charts to FILE.")
@@ -105,7 +108,7 @@ def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -
     "--resume",
     "journal",
     metavar="FILE",
-    help="Keep finished rows in FILE, and skip those that it has.",
+    help="Record rows in FILE, and skip rows already there.",
 )
 @click.pass_context
 def bench(
@@ -123,8 +126,17 @@ def bench(
 ) -> None:
     """Time layers on backends, and say which is faster and whether the difference is real.
 
-    BACKEND is as in check, and may have settings: numpy+OPENBLAS_CORETYPE=SkylakeX+algorithm=fast sets an environment
-    variable and an option of the backend's class. The default is all that are installed. The JSON is pyperf's.
+    BACKEND is a name such as torch, torch@2.5.1 or torch@/path/to/python; default all installed backends. Add settings
+    with +: numpy+algorithm=fast+OMP_NUM_THREADS=1 sets an option of the backend's class and an environment variable.
+
+    LAYER is a name such as 'resnet50 conv2_1/2', shapes and options such as 'x=1,64,56,56 w=64,64,3,3 padding=1', or a
+    benchdnn descriptor such as mb1ic64ih56oc64oh56kh3ph1.
+
+    The directions are forward, 'input gradient' and 'kernel gradient'; the dtypes float16, bfloat16, float32 and
+    float64. The layout native is the framework's own; interface is channels first, through multiconv.
+
+    Repeat --set, --layer, --direction, --batch, --dtype, --threads, --layout or --mode to time several. The JSON is in
+    pyperf's format.
 
     Exit status: 0 everything supported was measured, 1 an answer was wrong or a backend failed, 2 bad usage, 3 a named
     backend is not available.
@@ -144,13 +156,13 @@ def bench(
     for option, file in (("--json", json_file), ("--html", html_file), ("--resume", journal)):
         check_writable(file, option)
     if json_file is not None:
-        import_module("pyperf")  # an optional dependency: missed before minutes of work, not after
+        import_module("pyperf")  # an optional dependency: if it is missing, fail now and not after minutes of work
     variants = [parse_variant(name) for name in dict.fromkeys(names or registry.names())]
     canonical(v.name for v in variants)
     wanted = [layer for name in sets or (() if descriptors else ("laptop",)) for layer in layers.layer_set(name).layers]
     wanted += [layers.parse_layer(text) for text in descriptors]
     if options["reference"] not in (None, *(v.label for v in variants)):
-        raise click.UsageError(f"--relative-to: {options['reference']!r} is none of the backends that are timed")
+        raise click.UsageError(f"--relative-to: {options['reference']!r} is not one of the timed backends")
     with report.progress_bars(Console(err=True)) as progress:
         timed = run(
             variants,

@@ -25,13 +25,13 @@ from multiconv.oracle.values import ALL_VALUES
     "candidates",
     metavar="FUNCTION",
     multiple=True,
-    help="Check f(x, w, bias, *, stride, padding, dilation, groups), given as module:f or path/file.py:f. Repeatable.",
+    help="Check a function, as module:f or path/file.py:f.",
 )
 @click.option(
     "--examples",
     metavar="N",
     type=click.IntRange(0),
-    help="Number of drawn problems; default 200, for a function 400.",
+    help="Draw N problems; default 200, functions 400.",
 )
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
@@ -43,27 +43,25 @@ from multiconv.oracle.values import ALL_VALUES
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
     default=("float32", "float64"),
-    help="float16, bfloat16, float32 or float64. Repeatable; default float32 and float64. Layers of networks use the "
-    "first.",
+    help="Dtype of the arrays; default float32 and float64.",
 )
 @click.option(
     "--values",
     metavar="KIND",
     multiple=True,
     type=click.Choice(ALL_VALUES),
-    help=f"Kind of values: {', '.join(ALL_VALUES)}. Repeatable; default all.",
+    help="Kind of values, see above; default all.",
 )
 @click.option(
     "--algorithm",
     metavar="NAME",
     type=click.Choice(ALGORITHMS),
     default="direct",
-    show_default=True,
-    help="direct, fft or winograd: the bound by which a function is judged.",
+    help="Error bound: direct (default), fft or winograd.",
 )
 @click.option(
     "--timeout", metavar="SECONDS", type=Seconds(), default=60, show_default=True,
-    help="Time limit for an answer.",
+    help="Time limit per answer.",
 )  # fmt: skip
 @json_option
 @click.option("--html", "html_file", metavar="FILE", help="Also write a page with charts of the errors to FILE.")
@@ -83,8 +81,15 @@ def check(
 ) -> None:
     """Check that backends compute what they should: forward, gradients, transposed, layers.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
-    are installed, or none if there is a --candidate.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all
+    installed backends, or none with --candidate.
+
+    With --candidate, check your own function f(x, w, bias, *, stride, padding, dilation, groups). Judge it by the
+    error bound of another algorithm with --algorithm.
+
+    The dtypes are float16, bfloat16, float32 and float64; layers of networks run in the first one named. The kinds of
+    values are integers, zeros, normal, wide, cancelling, ties, smallest, subnormal, largest and nonfinite. Repeat
+    --candidate, --dtype or --values to name several.
 
     Exit status: 0 all agree, 1 a disagreement, 2 bad usage, 3 a named backend or function is not available.
     """
@@ -98,7 +103,7 @@ def check(
     for candidate in candidates:
         if not all(candidate.rpartition(":")):
             raise click.UsageError(
-                f"--candidate: it is named as package.module:function or path/file.py:function, not as {candidate!r}"
+                f"--candidate must be package.module:function or path/file.py:function, not {candidate!r}"
             )
     for option, file in (("--json", json_file), ("--html", html_file)):
         check_writable(file, option)

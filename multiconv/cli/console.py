@@ -11,9 +11,9 @@ LOG_WIDTH = 200  # columns
 
 
 class Console(rich.console.Console):
-    """A console that shows text as it is, without rich's markup and emoji codes: users choose names and paths.
+    """A console that does not interpret rich's markup and emoji codes, because names and paths may contain them.
 
-    If it is not a terminal, no line ends in blanks, and it is wide, so that a log has no folded paths.
+    If it is not a terminal, lines do not end in blanks, and it is wide, so that paths in a log are not folded.
 
     Parameters
     ----------

@@ -13,12 +13,12 @@ from multiconv.cli.options import Group, check_writable, json_option, write_json
 
 
 @click.command(short_help="List the backends and where each runs.")
-@click.option("--probe", is_flag=True, help="Start each backend, and ask for its dtypes and devices.")
+@click.option("--probe", is_flag=True, help="Load each backend, and list its dtypes and devices.")
 @json_option
 def backends(probe: bool, json_file: str | None) -> None:
-    """List the backends: version, where each runs, how to install a missing one.
+    """List the backends, with the version of each, where it runs, and how to install a missing one.
 
-    This reads what is installed and takes less than a second. With --probe each backend is loaded, to see that it
+    This does not load any backend and takes less than a second. With --probe, each backend is loaded to test that it
     works.
     """
     from multiconv.cli import report
@@ -34,18 +34,18 @@ def backends(probe: bool, json_file: str | None) -> None:
     report.print_backends(infos, Console(err=json_file == "-"))
 
 
-@click.group(cls=Group, short_help="Make, list and remove environments.")
+@click.group(cls=Group, short_help="Create, list and remove environments.")
 def env() -> None:
-    """Make, list and remove environments for backends that can't be imported here."""
+    """Create, list and remove environments for backends that can't be imported here."""
 
 
 @env.command("create")
 @click.argument("name", metavar="BACKEND[@VERSION]")
-@click.option("--cuda", is_flag=True, help="Install the build with CUDA, for an NVIDIA GPU: some gigabytes.")
+@click.option("--cuda", is_flag=True, help="Install the CUDA build, for NVIDIA GPUs (gigabytes).")
 def create_environment(name: str, cuda: bool) -> None:
-    """Make the environment of a backend, such as mxnet or torch@2.5.1.
+    """Create the environment of a backend, such as mxnet or torch@2.5.1.
 
-    Without --cuda it has the build for the CPU, where there is one: torch's own index has torch's, and PyPI the others.
+    The default is the CPU build where there is one: torch's comes from torch's own index, the others from PyPI.
     """
     from multiconv.workers.creation import create
 
@@ -56,11 +56,11 @@ def create_environment(name: str, cuda: bool) -> None:
 
 @contextmanager
 def _signals_exit() -> Iterator[None]:
-    """Let a signal to end this process raise SystemExit, so that nothing half made and no child is left behind."""
+    """Let a signal that ends this process raise SystemExit, so that no partial environment and no child is left."""
 
     def leave(number: int, frame: object) -> None:
         for each in before:
-            signal.signal(each, signal.SIG_IGN)  # a second one would end the cleaning up
+            signal.signal(each, signal.SIG_IGN)  # a second signal would interrupt the clean-up
         raise SystemExit(128 + number)
 
     ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -92,7 +92,7 @@ def list_environments(json_file: str | None) -> None:
     ]
     write_json(json_file, report.as_json({"schema": 1, "environments": rows}))
     if not found:
-        where = f"There are none in {environments.home()}. Make one with: multiconv env create mxnet"
+        where = f"There are no environments in {environments.home()}. Create one with: multiconv env create mxnet"
         click.echo(where, err=json_file == "-")
         return
     table = Table("environment", "version", "python", "size", box=None, pad_edge=False, header_style="bold")

@@ -15,20 +15,22 @@ from multiconv.core.targets import plain_name
 def _complete_lesson(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from multiconv.lessons.run import lessons
 
-    return [one.name for one in lessons() if one.name.startswith(incomplete)]
+    return [lesson.name for lesson in lessons() if lesson.name.startswith(incomplete)]
 
 
 @click.group(short_help="List, run and export the lessons.")
 def lesson() -> None:
-    """Run the lessons: every example of d2l's chapter on convolution, in five frameworks."""
+    """List, run and export the lessons: every example of d2l's chapter on convolution, in five frameworks."""
 
 
-_lesson_backends = click.option("--backend", "names", metavar="BACKEND", multiple=True, help="Repeatable; default all.")
+_lesson_backends = click.option(
+    "--backend", "names", metavar="BACKEND", multiple=True, help="Run on this backend; repeatable, default all."
+)
 _mnist_option = click.option(
     "--mnist",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Take the digits from MNIST's files in DIR.",
+    help="Read the digits from MNIST's files in DIR.",
 )
 
 
@@ -50,7 +52,7 @@ def lesson_list() -> None:
 def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Path | None) -> None:
     """Run a lesson, show its text, code and output, and say whether the frameworks agree.
 
-    Without --backend it runs on all that are installed, and shows NumPy's code.
+    Without --backend, it runs on all installed backends and shows the code for NumPy.
 
     Exit status: 0 all agree, 1 a disagreement or a failure, 2 bad usage, 3 a named backend is not available.
     """
@@ -60,7 +62,7 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     from multiconv.lessons import run as lessons
     from multiconv.lessons.report import print_lesson
 
-    of = _lesson(name)
+    chosen = _lesson(name)
     names = canonical(names)
     for backend in names:
         _check_has_lessons(backend)
@@ -68,16 +70,18 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     console, notes = Console(), Console(err=True)
     doing = Text(f"running {name} in {', '.join(backends)}")
     with notes.status(doing) if notes.is_terminal else nullcontext():
-        tabs = lessons.run([of], backends, mnist=mnist)[name]
-    compared = lessons.comparisons(of, tabs)
-    print_lesson(of, tabs, list(names) or backends[:1], compared, console)
+        tabs = lessons.run([chosen], backends, mnist=mnist)[name]
+    compared = lessons.comparisons(chosen, tabs)
+    print_lesson(chosen, tabs, list(names) or backends[:1], compared, console)
     wrong = any(c.fault for c in compared) or any(tab.error for tab in tabs.values())
     ctx.exit(int(wrong))
 
 
 @lesson.command("export", short_help="Write a lesson as a Jupyter notebook.")
 @click.argument("name", shell_complete=_complete_lesson)
-@click.option("--backend", metavar="BACKEND", default="numpy", show_default=True, help="Backend whose code to write.")
+@click.option(
+    "--backend", metavar="BACKEND", default="numpy", show_default=True, help="Write the code for this backend."
+)
 @click.option(
     "-o",
     "--output",
@@ -85,29 +89,29 @@ def lesson_run(ctx: click.Context, name: str, names: tuple[str, ...], mnist: Pat
     metavar="FILE",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Notebook to write.",
+    help="Write the notebook to FILE.",
 )
 @_mnist_option
-@click.option("--force", is_flag=True, help="Overwrite a file digits.npz beside it that has other digits.")
+@click.option("--force", is_flag=True, help="Overwrite digits.npz even if it has other digits.")
 def lesson_export(name: str, backend: str, file: Path, mnist: Path | None, force: bool) -> None:
-    """Write a lesson as a Jupyter notebook, with the digits that it reads beside it in digits.npz."""
+    """Write a lesson as a Jupyter notebook. If it reads digits, also write digits.npz into the same folder."""
     from multiconv.lessons.notebooks import export
 
-    of = _lesson(name)
+    chosen = _lesson(name)
     (backend,) = canonical((backend,))
     _check_has_lessons(backend)
     check_writable(str(file), "--output")
-    for written in export(of, backend, file, mnist, force=force):
+    for written in export(chosen, backend, file, mnist, force=force):
         click.echo(f"wrote {written}", err=True)
 
 
-@click.command("describe-kernel", short_help="Say what a kernel does.")
+@click.command("describe-kernel", short_help="Describe what a kernel does.")
 @click.argument("text", metavar="KERNEL")
 @json_option
 def describe_kernel(text: str, json_file: str | None) -> None:
-    """Say what a kernel does: what it passes, which derivative it takes, whether it smooths, how it is built.
+    """Describe what a kernel does: its frequencies, derivatives and smoothing, and how it is built.
 
-    KERNEL is a list of numbers, or of rows of them, such as "[[-1,0,1],[-2,0,2],[-1,0,1]]"; 1/9 is a number too.
+    KERNEL is a list of numbers or of rows, such as "[[-1,0,1],[-2,0,2],[-1,0,1]]". A number may be a fraction, 1/9.
     """
     from rich.table import Table
 
@@ -136,4 +140,4 @@ def _check_has_lessons(backend: str) -> None:
     from multiconv.lessons import run as lessons
 
     if plain_name(backend) not in lessons.BACKENDS:
-        raise click.UsageError(f"there are no lessons in {backend!r}, but in {', '.join(lessons.BACKENDS)}")
+        raise click.UsageError(f"there are no lessons for {backend!r}, only for {', '.join(lessons.BACKENDS)}")

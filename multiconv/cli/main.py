@@ -17,8 +17,8 @@ from multiconv.cli.survey import capabilities, properties, quirks
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="multiconv")
 def main() -> None:
-    """One convolution interface over NumPy, PyTorch, JAX, TensorFlow and MXNet, with proof where they agree."""
-    # Hypothesis would leave a folder .hypothesis in the working directory. It does without where it can't write.
+    """Check, compare and time convolutions in NumPy, PyTorch, JAX, TensorFlow and MXNet."""
+    # Hypothesis would leave a folder .hypothesis in the working directory. If it can't write, it works without.
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 
 

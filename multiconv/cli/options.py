@@ -45,7 +45,7 @@ class Group(click.Group):
             click.echo(f"multiconv: this needs {error.name}: pip install 'multiconv[{EXTRAS[error.name]}]'", err=True)
             ctx.exit(UNAVAILABLE)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # click ends the command without a word
+            if error.errno == errno.EPIPE:  # click ends the command without a message
                 raise
             named = f"{error.filename}: " if error.filename else ""
             click.echo(f"multiconv: {named}{error.strerror or error}", err=True)
@@ -57,7 +57,7 @@ class Group(click.Group):
 
 
 def _give_up_output() -> None:
-    """Discard output that can't be written. Python would try again at its end, and exit with 120."""
+    """Discard output that can't be written. Python would otherwise try again at exit, and exit with 120."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -65,13 +65,13 @@ def _give_up_output() -> None:
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds above 0, up to some days: the operating system takes no infinity."""
+    """A number of seconds above 0 and up to some days, because the operating system accepts no infinity."""
 
     def __init__(self) -> None:
         super().__init__(0, 1_000_000, min_open=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert a word."""
+        """Convert the text that the user typed."""
         seconds = float(super().convert(value, param, ctx))
         if isnan(seconds):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
@@ -79,20 +79,22 @@ class Seconds(click.FloatRange):
 
 
 json_option = click.option(
-    "--json", "json_file", metavar="FILE", help="Also write JSON to FILE; - writes it to standard output, alone."
+    "--json", "json_file", metavar="FILE", help="Write JSON to FILE too; - writes only JSON to stdout."
 )
-markdown_option = click.option("--markdown", "markdown_file", metavar="FILE", help="Also write a page to FILE.")
+markdown_option = click.option(
+    "--markdown", "markdown_file", metavar="FILE", help="Also write a Markdown page to FILE."
+)
 
 
 def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the backends whose names begin so, for completion in a shell."""
+    """Return the backends whose names begin with this text, for completion in a shell."""
     from multiconv import registry
 
     return [name for name in registry.names() if name.startswith(incomplete)]
 
 
 def canonical(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of backends as multiconv spells them, each once.
+    """Return the names of backends without aliases and without repetitions.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def canonical(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_writable(file: str | None, option: str = "--json") -> None:
-    """Raise a usage error if a file can't be written: before minutes of work, not after."""
+    """Raise a usage error if a file can't be written, before minutes of work instead of after."""
     if file is None or file == "-":
         return
     path = Path(file)
@@ -132,6 +134,6 @@ def write_json(json_file: str | None, text: str) -> None:
 
 
 def write(file: str, content: str) -> None:
-    """Write a file, where names that are not UTF-8 are escaped."""
+    """Write a file in UTF-8. Characters that are not valid, as in some file names, are escaped."""
     with naming(file):
         Path(file).write_text(content, encoding="utf-8", errors="backslashreplace")

@@ -39,10 +39,10 @@ def progress_bars(console: Console) -> Iterator[Progress]:
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
-        def show(name: str, done: int, of: int, doing: str) -> None:
+        def show(name: str, done: int, total: int, doing: str) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=None, doing="")
-            bars.update(tasks[name], completed=done, total=of or None, doing=doing)
+            bars.update(tasks[name], completed=done, total=total or None, doing=doing)
 
         yield show
 
@@ -90,7 +90,9 @@ def print_check(report: Report, console: Console) -> None:
     overflowed = [f"{b.name} {b.overflowed}" for b in report.backends if b.overflowed]
     if overflowed:
         console.print(
-            Text(f"Problems in which a sum overflows in some order of its terms, as it may: {', '.join(overflowed)}."),
+            Text(
+                f"Problems in which a sum may overflow, depending on the order of its terms: {', '.join(overflowed)}."
+            ),
             soft_wrap=True,
         )
     console.print(Text(_covered(report)), soft_wrap=True)
@@ -121,7 +123,7 @@ def print_backends(infos: Sequence[registry.BackendInfo], console: Console) -> N
     console.print(table)
     for info in infos:
         if info.reason is not None:
-            how = "" if str(info.install) in info.reason else f"\nTo get it: {info.install}"
+            how = "" if str(info.install) in info.reason else f"\nInstall it with: {info.install}"
             console.print(Text(f"\n{info.name}: {info.reason}{how}"), soft_wrap=True)
 
 
@@ -186,7 +188,7 @@ def summary(report: Report) -> str:
     bad = [b.name for b in report.backends if b.verdict != "agrees"]
     seen = f"{report.examples} drawn problems (seed {report.seed}, {', '.join(report.dtypes)}), {report.seconds:.0f} s"
     if report.interrupted:
-        seen = f"Interrupted after {report.seconds:.0f} s; the table has the problems until then"
+        seen = f"Interrupted after {report.seconds:.0f} s; the table has only the problems until then"
     if bad:
         return f"Not every backend is right: {', '.join(bad)}. {seen}."
     agree = "agrees" if len(report.backends) == 1 else "agree"
@@ -242,7 +244,7 @@ def print_quirks(
     torch     int8-wraps integer overflow int8 is summed in int8, and wraps around
     jax       int8-wraps integer overflow int8 is summed in int8, and wraps around
     """
-    came = {(f.quirk.framework, f.quirk.id): f for f in found}
+    outcomes = {(f.quirk.framework, f.quirk.id): f for f in found}
     if whole:
         for q in chosen:
             _print_quirk(q, console)
@@ -250,7 +252,7 @@ def print_quirks(
         columns = ["framework", "id", "kind", "what a user would not expect", *["here"] * bool(found)]
         table = Table(*columns, box=None, pad_edge=False, header_style="bold", collapse_padding=True)
         for q in chosen:
-            here = came.get((q.framework, q.id))
+            here = outcomes.get((q.framework, q.id))
             verdict = Text("not run") if here is None else COMPARED[here.changed]
             table.add_row(q.framework, q.id, q.kind, Text(q.title), *[verdict] * bool(found))
         console.print(table)
@@ -271,7 +273,7 @@ def _print_quirk(q: quirks.Quirk, console: Console) -> None:
         console.print(Syntax(q.script, "python", background_color="default"))
     else:
         console.print(Text(q.script), soft_wrap=True)
-    lines = {"Expected": q.expected, "What comes": q.comes, "Why": q.why, "Upstream": q.link}
+    lines = {"Expected": q.expected, "Actual": q.comes, "Why": q.why, "Upstream": q.link}
     for name, line in lines.items():
         if line:
             console.print(Text(f"{name}: {line}"), soft_wrap=True)

@@ -24,10 +24,10 @@ def _complete_quirk(ctx: click.Context, param: click.Parameter, incomplete: str)
     return sorted({quirk.id for quirk in catalogue() if quirk.id.startswith(incomplete)})
 
 
-@click.command(short_help="Show what frameworks do that a user would not expect.")
+@click.command(short_help="Show surprising behaviour of the frameworks.")
 @click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=_complete_quirk)
-@click.option("--framework", metavar="NAME", help="Only this framework; with --run, a version such as torch@2.5.1.")
-@click.option("--run/--no-run", default=False, help="Run the scripts and compare; default only show them.")
+@click.option("--framework", metavar="NAME", help="Show only this framework, such as torch or torch@2.5.1.")
+@click.option("--run/--no-run", default=False, help="Run the scripts and compare; by default, only show.")
 @json_option
 @markdown_option
 @click.pass_context
@@ -39,11 +39,11 @@ def quirks(
     json_file: str | None,
     markdown_file: str | None,
 ) -> None:
-    """Show what the frameworks do that a user would not expect, and whether they still do.
+    """Show surprising behaviour of the frameworks. With --run, test whether it is still there.
 
-    With an ID, show the whole quirk: its script, the expected and the actual output, and what multiconv does.
+    With an ID, show the whole quirk: its script, the expected and the actual output, and what multiconv does instead.
 
-    Exit status: 0 as the catalogue says, 1 a quirk has changed, 2 bad usage, 3 a named framework is not available.
+    Exit status: 0 no quirk has changed, 1 a quirk has changed, 2 bad usage, 3 a named framework is not available.
     """
     from multiconv.cli import report
     from multiconv.cli.console import Console
@@ -67,27 +67,28 @@ def quirks(
     ctx.exit(1 if any(f.changed for f in found) else 0)
 
 
-@click.command(short_help="Try what each backend can do.")
+@click.command(short_help="Test which features each backend supports.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @click.option(
     "--dtype",
     "dtypes",
+    metavar="DTYPE",
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64", "int8", "int32", "complex64"]),
     default=("float32", "float64"),
-    help="Repeatable; default float32 and float64.",
+    help="Dtype; repeatable, default float32 and float64.",
 )
 @json_option
 @markdown_option
 def capabilities(
     names: tuple[str, ...], dtypes: tuple[str, ...], json_file: str | None, markdown_file: str | None
 ) -> None:
-    """Try what each backend can do: natively, by a composed call, or not at all.
+    """Test which features each backend supports natively, by a composed call, or not at all.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
-    are installed.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all
+    installed backends. The dtypes are float16, bfloat16, float32, float64, int8, int32 and complex64.
 
-    Exit status: 0 tried, 2 bad usage, 3 a named backend is not available.
+    Exit status: 0 tested, 2 bad usage, 3 a named backend is not available.
     """
     from multiconv.cli import report
     from multiconv.cli.console import Console
@@ -105,15 +106,15 @@ def capabilities(
     pages.print_capabilities(found, Console(err=json_file == "-"))
 
 
-@click.command(short_help="Measure how each backend computes.")
+@click.command(short_help="Measure each backend's numerical behaviour.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @json_option
 @markdown_option
 def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str | None) -> None:
-    """Measure how each backend computes: repeats, batches, threads, compilation, NaN, subnormal numbers. Takes minutes.
+    """Measure numerical behaviour: repeats, batches, threads, compilation, NaN and subnormal numbers. Takes minutes.
 
-    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
-    are installed.
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all
+    installed backends.
 
     Exit status: 0 measured, 2 bad usage, 3 a named backend is not available.
     """

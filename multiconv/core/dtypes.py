@@ -33,7 +33,7 @@ def dtype_named(name: str) -> np.dtype[Any]:
         import ml_dtypes
     except ImportError:
         raise UnsupportedError(
-            f"bfloat16 needs the package ml_dtypes, which {sys.executable} has not: pip install ml_dtypes"
+            f"bfloat16 needs the package ml_dtypes, which is not installed in {sys.executable}: pip install ml_dtypes"
         ) from None
     bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
     return bfloat16

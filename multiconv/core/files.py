@@ -1,4 +1,4 @@
-"""Errors of files that name the file."""
+"""Errors of file operations that name the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from os import PathLike
 
 @contextmanager
 def naming(path: str | PathLike[str]) -> Iterator[None]:
-    """Let each OSError name a file. Python's own does not if a write fails, as on a full disk.
+    """Add a file's name to every OSError. Python does not if a write fails, for example on a full disk.
 
     Examples
     --------

@@ -212,7 +212,7 @@ class FrameworkBackend(Backend):
             raise UnsupportedError(NO_ARRAYS.format(dtype=dtype, backend=self.name)) from error
         if not same:
             raise UnsupportedError(NO_ARRAYS.format(dtype=dtype, backend=self.name))
-        if dtype in self.dtypes:  # any other may depend on a mode of the framework
+        if dtype in self.dtypes:  # support for other dtypes may depend on a mode of the framework
             self._kept_dtypes.add(host.dtype)
         return own
 
@@ -352,7 +352,7 @@ class FrameworkBackend(Backend):
 def _after_fork() -> None:
     for backend in _computing:
         type(backend).forked = True
-        backend._ready.clear()  # a remembered function does not ask
+        backend._ready.clear()  # a cached function would not check for a fork
 
 
 os.register_at_fork(after_in_child=_after_fork)

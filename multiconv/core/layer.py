@@ -1,4 +1,4 @@
-"""What stands around a framework's own layer: the check of its input, transposes, and a pad.
+"""The steps around a framework's own layer: the check of its input, transposes, and a pad.
 
 They are objects of named classes, not closures, so that a layer that holds them can be copied and pickled.
 """
@@ -69,14 +69,14 @@ class InputCheck:
         self.spec.resolve(completed(tuple(x_shape), self.w_shape, self.spec), self.w_shape)
 
     def empty(self, x: Array, dtype: str) -> Array | None:
-        """Return the result for a batch of size 0 if the framework's own may be wrong, else None."""
+        """Return the result for a batch of size 0 if the framework's own result may be wrong, else None."""
         if self.backend.empty_batch or x.shape[0] != 0:
             return None
         return self.backend.empty("cross_correlate", self.spec.resolve(tuple(x.shape), self.w_shape), dtype)(x, None)
 
 
 def rebuilt(check: InputCheck, kernel: Host, bias: Host | None = None) -> Callable[[Array], Array]:
-    """Return the layer of this check with other weights, whose kernel is in HWIO order. It unpickles a layer."""
+    """Return the layer of this check with other weights, whose kernel is in HWIO order. Unpickling a layer calls it."""
     return check.backend.build_layer(check.spec, kernel.transpose(-1, -2, *range(kernel.ndim - 2)), bias)
 
 

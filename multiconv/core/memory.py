@@ -132,11 +132,11 @@ def placed(array: Host, how: dict[str, Any]) -> Host:
     """
     strides = tuple(how["strides"])
     if len(strides) != array.ndim:
-        raise ValueError(f"an array of {array.ndim} axes has not {len(strides)} strides")
+        raise ValueError(f"strides must have one number per axis, but an array of shape {array.shape} got {strides}")
     reach = [step * max(n - 1, 0) for step, n in zip(strides, array.shape)]
     before, after = -sum(r for r in reach if r < 0), sum(r for r in reach if r > 0)
     if before + after > LONGEST_REACH_BYTES:
-        raise ValueError(f"strides of {strides} reach over {before + after} bytes, more than {LONGEST_REACH_BYTES}")
+        raise ValueError(f"strides of {strides} span {before + after} bytes, more than {LONGEST_REACH_BYTES}")
     buffer = np.full(before + after + array.itemsize + 2 * ALIGNMENT_BYTES, 0xFF, np.uint8)
     first = before + (how["offset"] - before - buffer.ctypes.data) % ALIGNMENT_BYTES
     copy: Host = np.ndarray(array.shape, array.dtype, buffer, first, strides)

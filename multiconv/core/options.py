@@ -23,11 +23,11 @@ def with_options(name: str, backend_class: Callable[..., Backend], options: Mapp
     >>> import multiconv as mc
     >>> mc.backend("jax", device="cuda")
     Traceback (most recent call last):
-    multiconv.UsageError: the jax backend has no option 'device': it has none
+    multiconv.UsageError: the jax backend has no option 'device': it has no options
     """
     known = list(inspect.signature(backend_class).parameters)
     for option in options:
         if option not in known:
-            own = f"its options are {', '.join(known)}" if known else "it has none"
+            own = f"its options are {', '.join(known)}" if known else "it has no options"
             raise UsageError(f"the {name} backend has no option {option!r}{suggestion(option, known)}: {own}")
     return backend_class(**options)

@@ -94,7 +94,9 @@ def parse_target(text: str) -> Target:
         return Target(function=text)
     plain, at, place = head.partition("@")
     if at and not place:
-        raise UsageError(f"{text!r} says neither a version, as in {plain}@1.2.3, nor a path, as in {plain}@/a/python")
+        raise UsageError(
+            f"{text!r} has no version after the @, as in {plain}@1.2.3, and no path, as in {plain}@/a/python"
+        )
     if "+" in plain:  # a version may contain a +, as in 2.13.0+cpu
         raise UsageError(f"a variant is written as {plain.partition('+')[0]}+NAME=VALUE, not as {text!r}")
     lower = plain.lower()

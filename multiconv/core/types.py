@@ -29,5 +29,5 @@ Progress = Callable[[str, int, int, str], None]
 """Called with a name, such as a backend's, the steps done, the number of steps, and a description of the next step."""
 
 
-def no_progress(name: str, done: int, of: int, doing: str) -> None:
+def no_progress(name: str, done: int, total: int, doing: str) -> None:
     """Ignore the progress of a run."""

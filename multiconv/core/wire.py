@@ -27,7 +27,7 @@ from multiconv.core.types import Host
 
 INLINE = 64 * 1024
 KEPT_BYTES = 256 * 1024 * 1024
-"""What an arena keeps after a call. A multiple of the size of a page."""
+"""Number of bytes that an arena keeps after a call. A multiple of the page size."""
 LONGEST_FRAME = 16 * 1024 * 1024
 ALIGNMENT = 64
 LENGTH = struct.Struct("<I")
@@ -207,12 +207,12 @@ def _name(dtype: np.dtype[Any]) -> str:
 def _array(entry: dict[str, Any], frame: bytes, start: int, arena: mmap.mmap | None) -> Host:
     shape, dtype = tuple(entry["shape"]), dtype_named(entry["dtype"])
     if any(n < 0 for n in shape):
-        raise ValueError(f"no array has the shape {shape}")
+        raise ValueError(f"an array can't have the shape {shape}")
     # Unlike numpy.ndarray, frombuffer checks that the bytes exist, and that the elements are not pointers.
     if "inline" in entry:
         array = np.frombuffer(frame, dtype, prod(shape), start + entry["inline"]).reshape(shape)
     elif arena is None:
-        raise ValueError("it has an array in an arena of no size")
+        raise ValueError("an array is said to be in an arena of size 0")
     else:
         array = np.frombuffer(arena, dtype, prod(shape), entry["arena"]).reshape(shape)
     if "strides" in entry:

@@ -24,7 +24,7 @@ def main() -> None:
     """Import the modules, then run each script in turn."""
     task = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # keeps what an import prints out of the answers
+    os.dup2(2, 1)  # so that output of an import does not mix with the answers
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for module in task["modules"]:
         import_module(module)

@@ -56,7 +56,9 @@ def main() -> None:
     from multiconv.guest.service import BackendService, Service
 
     for descriptor in (setup["connection"], setup["lifeline"], setup["requests"], setup["answers"]):
-        os.set_inheritable(descriptor, False)  # or the parent would not see the end while a child of this process lives
+        os.set_inheritable(
+            descriptor, False
+        )  # otherwise, a child of this process would keep the connection open after this process ends
     wire = Wire(Connection(setup["connection"]), mine=setup["answers"], theirs=setup["requests"])
     try:
         module, _, attribute = setup["entry_point"].partition(":")

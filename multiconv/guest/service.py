@@ -57,7 +57,7 @@ class Service:
     def answer(self, request: dict[str, Any], arrays: Sequence[Host | None]) -> tuple[Any, Sequence[Host | None]]:
         """Run the requested method, and return its value and its arrays."""
         if request["method"] not in self.served:
-            raise ValueError(f"there is no method {request['method']!r}: there are {', '.join(self.served)}")
+            raise ValueError(f"there is no method {request['method']!r}: the methods are {', '.join(self.served)}")
         method = getattr(self, request["method"])
         result = method(*arrays, **{name: _decoded(name, value) for name, value in request["arguments"].items()})
         return (None, result) if isinstance(result, Arrays) else (result, ())

@@ -71,7 +71,7 @@ class Framework:
         """Return a function without arguments that computes the gradient of one primal only, without a forward pass."""
         raise UnsupportedError(f"{self.backend.name} is not known to compute one gradient alone")
 
-    def of_one(self, function: Call, primals: tuple[Array, Array], which: int) -> Call:
+    def with_other_fixed(self, function: Call, primals: tuple[Array, Array], which: int) -> Call:
         """Return the function of one primal, with the other fixed."""
         x, w = primals
         return (lambda w: function(x, w)) if which else (lambda x: function(x, w))
@@ -196,7 +196,12 @@ class Timed(Service):
         """Return the affinity, threads, libraries and environment variables of this process."""
         names = (
             *("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MXNET_", "XLA_", "MALLOC_", "NPROC"),
-            *("TF_CPP_", "TF_ENABLE_", "TF_NUM_", "TF_XLA_"),  # TF_CLI_ and the like are Terraform's
+            *(
+                "TF_CPP_",
+                "TF_ENABLE_",
+                "TF_NUM_",
+                "TF_XLA_",
+            ),  # other TF_ variables, such as TF_CLI_ARGS, are Terraform's
         )
         return {
             "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

@@ -21,9 +21,9 @@ class TimedFramework(Framework):
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
         """Return a call of the pullback, which skips the forward pass of a linear function."""
-        of_one, primal = self.of_one(function, primals, which), primals[which]
+        function_of_one, primal = self.with_other_fixed(function, primals, which), primals[which]
         if mode == "compiled":
-            pullback = jax.jit(lambda primal, dy: jax.vjp(of_one, primal)[1](dy)[0])
+            pullback = jax.jit(lambda primal, dy: jax.vjp(function_of_one, primal)[1](dy)[0])
             return lambda: pullback(primal, dy)
-        _, kept = jax.vjp(of_one, primal)
+        _, kept = jax.vjp(function_of_one, primal)
         return lambda: kept(dy)[0]

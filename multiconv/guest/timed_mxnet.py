@@ -20,7 +20,7 @@ class TimedFramework(Framework):
         leaf = primals[which].detach()
         leaf.attach_grad()
         with autograd.record():
-            y = self.of_one(function, primals, which)(leaf)
+            y = self.with_other_fixed(function, primals, which)(leaf)
 
         def gradient() -> Array:
             y.backward(dy, retain_graph=True)

@@ -32,17 +32,17 @@ class TimedFramework(Framework):
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
         """Return a call of a tape that is kept, or of a graph that is pruned to what the gradient needs."""
-        of_one, primal = self.of_one(function, primals, which), primals[which]
+        function_of_one, primal = self.with_other_fixed(function, primals, which), primals[which]
         if mode == "eager":
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(primal)
-                y = of_one(primal)
+                y = function_of_one(primal)
             return lambda: tape.gradient(y, primal, dy)
 
         def gradient(primal: Array, dy: Array) -> Array:
             with tf.GradientTape() as tape:
                 tape.watch(primal)
-                y = of_one(primal)
+                y = function_of_one(primal)
             return tape.gradient(y, primal, dy)
 
         run = _staged(gradient, mode)

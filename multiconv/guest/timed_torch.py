@@ -29,12 +29,12 @@ class TimedFramework(Framework):
 
     def gradient(self, function: Call, primals: tuple[Array, Array], which: int, dy: Array, mode: str) -> Call:
         """Return a call of the backward pass of a graph that is kept, or of one compiled without the forward pass."""
-        of_one, primal = self.of_one(function, primals, which), primals[which]
+        function_of_one, primal = self.with_other_fixed(function, primals, which), primals[which]
         if mode == "compiled":
-            pullback = _compiled(lambda primal, dy: torch.func.vjp(of_one, primal)[1](dy)[0])
+            pullback = _compiled(lambda primal, dy: torch.func.vjp(function_of_one, primal)[1](dy)[0])
             return lambda: pullback(primal, dy)
         leaf = primal.detach().requires_grad_()
-        y = of_one(leaf)
+        y = function_of_one(leaf)
         return lambda: torch.autograd.grad(y, leaf, dy, retain_graph=True)[0]
 
 

@@ -81,7 +81,7 @@ def scaled(array: Host, name: str = "the array") -> Scaled:
     wide = array.astype(np.float64)
     if not np.isfinite(wide).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(wide))[0])
-        raise ConvError(f"{name} is {wide[index]} at {list(index)}: no exact sum has a NaN or an infinity in it")
+        raise ConvError(f"{name} is {wide[index]} at {list(index)}: exact sums need finite numbers")
     fractions, exponents = np.frexp(wide)
     significands = np.ldexp(fractions, 53).astype(np.int64)
     nonzero = significands != 0

@@ -204,8 +204,8 @@ def _loss(answer: Host, expected: Expected) -> precision.Loss | None:
 def _loss_in_words(loss: precision.Loss) -> str:
     elements = "1 element" if loss.elements == 1 else f"{loss.elements} elements"
     return (
-        f"it lost precision: its errors are within the bound, but {loss.times:.3g} times as large as roundings make "
-        f"them (root mean square over {elements}, {loss.where}), as from operands or sums in a narrower format"
+        f"it lost precision: its errors are within the bound, but {loss.times:.3g} times as large as rounding explains "
+        f"(root mean square over {elements}, {loss.where}); a cause may be operands or sums in a narrower format"
     )
 
 
@@ -216,6 +216,6 @@ def _hint(answer: Host, expected: Expected) -> str:
     if (bounds.ratios(answer, expected.value, expected.fast()) > 1).any():
         return ""
     return (
-        "; only rounding is beyond what a direct sum may err by: if it uses an FFT or Winograd's algorithm, "
-        'judge it by their bound, with algorithm="fft" or algorithm="winograd"'
+        "; the error exceeds the bound of a direct sum only: if the function uses an FFT or Winograd's algorithm, "
+        'judge it by the bound of that, with algorithm="fft" or algorithm="winograd"'
     )

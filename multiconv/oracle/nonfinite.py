@@ -39,12 +39,12 @@ class Special(NamedTuple):
     on_padding: Mask
 
 
-def sums(of: SumOfProducts, left: Wide, right: Wide, taps: Callable[[Wide], Wide]) -> Special:
+def sums(sum_products: SumOfProducts, left: Wide, right: Wide, taps: Callable[[Wide], Wide]) -> Special:
     """Return sums of products of numbers that may be infinite or NaN.
 
     Parameters
     ----------
-    of : callable
+    sum_products : callable
         Returns the sums of the products of two arrays.
     left, right : array
         Floating-point arrays.
@@ -54,13 +54,15 @@ def sums(of: SumOfProducts, left: Wide, right: Wide, taps: Callable[[Wide], Wide
 
     Examples
     --------
-    >>> of = lambda a, b: np.array([a[0] * b[0] + a[1] * b[1], a[1] * b[0]])  # the last tap is on the padding
-    >>> sums(of, np.array([1.0, 2.0]), np.array([3.0, np.nan]), lambda b: b.sum())
+    >>> pair = lambda a, b: np.array([a[0] * b[0] + a[1] * b[1], a[1] * b[0]])  # the last tap is on the padding
+    >>> sums(pair, np.array([1.0, 2.0]), np.array([3.0, np.nan]), lambda b: b.sum())
     Special(value=array([nan,  6.]), on_padding=array([False,  True]))
     """
 
     def count(some: Mask, others: Mask) -> Wide:
-        return of(some.astype(left.dtype), others.astype(right.dtype)) if some.any() and others.any() else none
+        return (
+            sum_products(some.astype(left.dtype), others.astype(right.dtype)) if some.any() and others.any() else none
+        )
 
     none = np.zeros((), left.dtype)
     everywhere, anywhere = np.ones(left.shape, bool), np.ones(right.shape, bool)
@@ -77,7 +79,7 @@ def sums(of: SumOfProducts, left: Wide, right: Wide, taps: Callable[[Wide], Wide
     minus = count(up[0], negative[1]) + count(down[0], positive[1])
     minus = minus + count(positive[0], down[1]) + count(negative[0], up[1])
 
-    finite = of(*(np.where(np.isfinite(a), a, 0) for a in (left, right)))
+    finite = sum_products(*(np.where(np.isfinite(a), a, 0) for a in (left, right)))
     value = np.where(plus > 0, np.inf, np.where(minus > 0, -np.inf, finite))
     value = np.where((invalid > 0) | ((plus > 0) & (minus > 0)), np.nan, value).astype(left.dtype)
     unbounded = ~np.isfinite(right)

@@ -64,8 +64,8 @@ def print_capabilities(found: Capabilities, console: Console) -> None:
 
 HEADING = """# What each backend can do
 
-Written by `multiconv capabilities --markdown FILE`; a test checks that it is current. Each letter is the outcome of a
-small problem of integers, which ran on the backend and in the framework's own call with the same options:
+`multiconv capabilities --markdown FILE` wrote this page; a test checks that it is current. Each letter is the outcome
+of a small integer problem, which ran on the backend and in the framework's own call with the same options:
 
 - **N**, native: the framework's own single call (`F.conv2d`, `lax.conv_general_dilated`, `tf.nn.conv2d`,
   `nd.Convolution`) takes the options unchanged and is exact. For gradients, this is its autodiff of that call; for
@@ -128,10 +128,11 @@ def _surprises(backend: BackendCapabilities) -> list[str]:
     """List the faults of the framework's own calls by feature, after a heading; empty if there are none."""
     where: dict[tuple[str, str], list[str]] = {}
     for s in backend.surprises:
-        what = "took the process with it" if s.fault.startswith("the process ") else "answered wrongly"
+        what = "crashed the process" if s.fault.startswith("the process ") else "gave a wrong answer"
         where.setdefault((s.feature, what), []).append(f"{s.direction} {s.dimensions} {s.dtype}")
     lines = [f"{feature}: {what} in {', '.join(places)}" for (feature, what), places in where.items()]
-    return [f"{backend.name}'s own calls took these options and did not refuse them:", *lines] if lines else []
+    heading = f"{backend.name}'s own calls accepted these options, but gave wrong answers or crashed:"
+    return [heading, *lines] if lines else []
 
 
 def grouped(cells: Cells) -> list[tuple[list[str], dict[str, dict[str, dict[str, str]]]]]:

@@ -159,7 +159,7 @@ def properties(
     for name in wanted:
         if name not in PROPERTIES:
             known = ", ".join(PROPERTIES)
-            raise UsageError(f"there is no property {name!r}{suggestion(name, PROPERTIES)}: they are {known}")
+            raise UsageError(f"there is no property {name!r}{suggestion(name, PROPERTIES)}: the properties are {known}")
     measured, missing = available(
         names or registry.names(),
         lambda name: _measure(name, dtypes, wanted or list(PROPERTIES), progress),

@@ -27,38 +27,38 @@ EXPECTED = {
 }
 SURPRISES = {
     "repeated": "The same call does not give the same bits each time.",
-    "in a batch": "A row's bits depend on how many rows are computed with it.",
-    "threads": "The bits depend on how many cores and threads share the work.",
-    "compiled": "Compiled, the framework's own call has other bits, or is not available.",
+    "in a batch": "The bits of an image's result depend on the batch size.",
+    "threads": "The bits depend on the number of cores and threads.",
+    "compiled": "The compiled call gives other bits than the eager one, or is not available.",
     "NaN in the input": "Outputs that do not see it become NaN, or some that see it do not.",
     "Inf in the input": "Outputs that do not see it become infinite or NaN, or some that see it do not.",
-    "0 times Inf": "A tap of zero is passed over, though 0 times Inf is NaN.",
-    "NaN in the kernel": "A tap that lies on the padding is passed over, though NaN times 0 is NaN.",
+    "0 times Inf": "A zero tap is skipped, although 0 times Inf is NaN.",
+    "NaN in the kernel": "A tap on the padding is skipped, although NaN times 0 is NaN.",
     "small inputs": "Subnormal pixels count as 0.",
     "small results": "Results below the smallest normal number become 0.",
     "-0 summed": "The sum does not begin with 0.",
-    "overflow": "What is too large for the dtype does not become infinite.",
+    "overflow": "Results that are too large for the dtype do not become infinite.",
 }
 MACHINE_DEPENDENT = ("in a batch", "threads", "compiled", "NaN in the kernel")
 HEADING = """# How each backend computes
 
-Written by `multiconv properties --markdown FILE`, as measured. A test holds every row but those marked *, which depend
-on the machine: its instruction set, its cores and its compiler.
+`multiconv properties --markdown FILE` wrote this page from measurements. A test checks every row except those marked *,
+which depend on the machine: its instruction set, its cores and its compiler.
 """
 ROWS = """
 - **repeated**: the result and the gradients of a call, 20 times.
-- **in a batch** *: one and two rows by themselves, and in a batch of 17.
-- **threads** *: one core with one thread, and all that the machine has.
-- **compiled** *: the framework's own call and its gradient, where it has one, as they are and compiled. NumPy compiles
+- **in a batch** *: one or two images alone, and the same images in a batch of 17.
+- **threads** *: one core with one thread, and all cores of the machine.
+- **compiled** *: the framework's own call and, if there is one, its gradient, eager and compiled. NumPy compiles
   nothing.
-- **NaN in the input**, **Inf in the input**: which outputs one such pixel reaches.
-- **0 times Inf**: what a tap of zero makes of an infinite pixel.
-- **NaN in the kernel** *: which outputs one such tap reaches, with padding.
-- **small inputs**: a subnormal pixel times a number that makes it normal. **small results**: a normal one that becomes
-  subnormal.
+- **NaN in the input**, **Inf in the input**: the outputs that one such pixel changes.
+- **0 times Inf**: the product of a zero tap and an infinite pixel.
+- **NaN in the kernel** *: the outputs that one such tap changes, with padding.
+- **small inputs**: a subnormal pixel times a number that makes the product normal. **small results**: a normal pixel
+  times a number that makes the product subnormal.
 - **-0 summed**: the sign of a sum of negative zeros. **overflow**: the largest number times 2 and -2.
 
-"same bits" is of all shapes tried: SHAPES.
+"same bits" means the same bits for all tested shapes: SHAPES.
 """
 
 
@@ -127,7 +127,7 @@ def markdown(found: Properties) -> str:
     headings = ["property", *_headings(found)]
     lines = [HEADING, _row(headings), "|" + "---|" * len(headings)]
     lines += [_row([f"{what} *" if what in MACHINE_DEPENDENT else what, *cells]) for what, cells in _table(found)]
-    lines += [ROWS.replace("SHAPES", ", ".join(case.name for case in CASES)), "## What surprises", ""]
+    lines += [ROWS.replace("SHAPES", ", ".join(case.name for case in CASES)), "## Unexpected results", ""]
     for sentence, cells in surprises(found):
         lines += [f"**{sentence.replace(': ', '.** ', 1)}", "", *(f"- {cell}" for cell in cells), ""]
     return "\n".join(lines)

@@ -199,7 +199,7 @@ def select(ids: Sequence[str] = (), framework: str | None = None) -> list[Quirk]
     for wanted in ids:
         if wanted not in known:
             who = "no framework has a" if framework is None else f"{framework} has no"
-            rest = suggestion(wanted, known) or f": they are {', '.join(known)}"
+            rest = suggestion(wanted, known) or f": the quirks are {', '.join(known)}"
             raise UsageError(f"{who} quirk {wanted!r}{rest}")
     return [q for q in there if not ids or q.id in ids]
 
@@ -312,16 +312,16 @@ def as_markdown(quirks: Sequence[Quirk]) -> str:
     lines = [
         "# Quirks of the frameworks",
         "",
-        "What the frameworks themselves do with a convolution that a user would not expect. Each script is in the",
-        "framework's own API and can go into a bug report as it is. `multiconv quirks --run` runs them again and says",
-        f"which have changed. Measured with {', '.join(f'{name} {version}' for name, version in versions.items())},",
-        "on a CPU with AVX-512. This page is written by `multiconv quirks --markdown FILE`.",
+        "Surprising behaviour of the frameworks themselves in a convolution. Each script uses the framework's own API",
+        "and can go into a bug report unchanged. `multiconv quirks --run` runs the scripts again and reports changes.",
+        f"Measured with {', '.join(f'{name} {version}' for name, version in versions.items())},",
+        "on a CPU with AVX-512. `multiconv quirks --markdown FILE` wrote this page.",
     ]
     for name, group in groupby(quirks, lambda q: q.framework):
         lines += ["", f"## {name}"]
         for q in group:
             lines += ["", f"### {q.title}", "", f"`{q.id}`, {q.kind}", "", "```python", q.script.rstrip(), "```", ""]
-            lines += [f"- Expected: {q.expected}", f"- What comes: {q.comes}", *[f"- Why: {q.why}"] * bool(q.why)]
+            lines += [f"- Expected: {q.expected}", f"- Actual: {q.comes}", *[f"- Why: {q.why}"] * bool(q.why)]
             lines += [*[f"- Upstream: <{q.link}>"] * bool(q.link), f"- {q.multiconv.describe()}"]
             lines += ["", "```text", q.outcome, "```"]
     return "\n".join(lines) + "\n"

@@ -86,7 +86,7 @@ class Candidate(Backend):
             If the operation is not ``"cross_correlate"``.
         """
         if operation != "cross_correlate":
-            raise UnsupportedError(f"{self.name} is a function of the forward direction, and has no {operation}")
+            raise UnsupportedError(f"{self.name} is a function for the forward direction only: it has no {operation}")
         options = {"stride": g.stride, "padding": g.pads, "dilation": g.dilation, "groups": g.groups}
 
         def cross_correlate(x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -143,7 +143,7 @@ def load(target: str) -> Callable[..., Any]:
     """
     module, _, attribute = target.rpartition(":")
     if not (module and attribute):
-        raise UsageError(f"a candidate is named as package.module:function or path/file.py:function, not as {target!r}")
+        raise UsageError(f"a candidate must be package.module:function or path/file.py:function, not {target!r}")
     imported = _module_at(Path(module)) if module.endswith(".py") else importlib.import_module(module)
     found: Callable[..., Any] = attrgetter(attribute)(imported)
     return found

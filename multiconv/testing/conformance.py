@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from multiconv.core.errors import UsageError
+from multiconv.core.errors import UsageError, suggestion
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec
 from multiconv.oracle.fast_bounds import ALGORITHMS
@@ -25,7 +25,7 @@ from multiconv.testing.network_layers import layer_problems
 from multiconv.testing.problem_values import identity
 from multiconv.testing.shrinking import Answered, Finding, reduced
 
-__tracebackhide__ = True  # pytest shows the line of the test that called, and none of this module
+__tracebackhide__ = True  # pytest shows the line of the calling test, and no line of this module
 EXAMPLES = 400
 SHRINK_SECONDS = 30.0
 SHOWN_VALUES = 64
@@ -68,13 +68,14 @@ def assert_conforms(
         Whether to run the layers of well-known networks too, on smaller images. Only layers that match the fixed
         options are run.
     algorithm : str
-        ``"direct"`` for a function that sums the products of the definition. ``"fft"`` or ``"winograd"`` for one that
-        may not; its errors are small only relative to the largest elements (`multiconv.core.bounds.normwise`).
+        ``"direct"`` for a function that sums the products of the definition. ``"fft"`` or ``"winograd"`` for a function
+        that uses such an algorithm: its errors are small only relative to the largest elements
+        (`multiconv.core.bounds.normwise`).
     **fixed
-        Options that the function takes for granted, as a layer does. They are not drawn. The names are ``stride``,
-        ``padding``, ``dilation``, ``groups``, ``kernel`` and ``size``, as one number or one per axis; ``batch``,
-        ``in_channels`` and ``out_channels``; ``ndim``, the number of spatial axes; and ``bias``, whether there is one.
-        ``padding="same"`` reaches the function as pairs.
+        Options for which the function supports only this value, as a layer does. They are not drawn. The names are
+        ``stride``, ``padding``, ``dilation``, ``groups``, ``kernel`` and ``size``, as one number or one per axis;
+        ``batch``, ``in_channels`` and ``out_channels``; ``ndim``, the number of spatial axes; and ``bias``, whether
+        there is one. ``padding="same"`` reaches the function as pairs.
 
     Raises
     ------
@@ -92,26 +93,29 @@ def assert_conforms(
     ...     return mc.backend("numpy").convolve(x, w, bias, **options)
     >>> assert_conforms(flipped, padding="same", ndim=2)
     Traceback (most recent call last):
-    AssertionError: flipped is no cross-correlation. The smallest problem found that shows it:
+    AssertionError: flipped is not a cross-correlation. The smallest problem found that shows it:
     ...
     >>> assert_conforms(flipped, strides=2)
     Traceback (most recent call last):
-    multiconv.UsageError: there is no option 'strides' (did you mean 'stride'?). Say what ...
+    multiconv.UsageError: there is no option 'strides' (did you mean 'stride'?). The options ...
     """
     fixed = settled(fixed, others=SETTINGS)
     if fixed.get("layout") is not None and ConvSpec(layout=fixed["layout"]).channels_last:
         raise UsageError(
-            f"the function gets its input channels first, so layout={fixed['layout']!r} can't be asked: "
-            "let it transpose its input and its result, and leave layout out"
+            f"the function gets its input channels first, so layout={fixed['layout']!r} can't be tested: "
+            "transpose the input and the result within the function, and leave layout out"
         )
     if isinstance(examples, bool) or not isinstance(examples, int) or examples < 1:
         raise UsageError(
-            f"examples must be an int of at least 1, not {examples!r}: with none, nothing would be asserted"
+            f"examples must be an int of at least 1, not {examples!r}: without a problem, nothing would be tested"
         )
     dtypes = some_of("dtypes", dtypes, FACTORS["dtype"])
     candidate = Candidate(function, takes_views=arrangements is not None)
     arrangements = some_of("arrangements", arrangements or tuple(ARRANGEMENTS), tuple(ARRANGEMENTS))
-    some_of("algorithm", (algorithm,), ALGORITHMS)
+    if algorithm not in ALGORITHMS:
+        raise UsageError(
+            f"algorithm must be one of {', '.join(ALGORITHMS)}, not {algorithm!r}{suggestion(algorithm, ALGORITHMS)}"
+        )
     values = some_of("values", values_for(algorithm) if values is None else values, ALL_VALUES)
 
     def ask(problem: Problem) -> Answered:
@@ -145,7 +149,7 @@ def _words(name: str, found: Finding) -> str:
     gives = "raises" if isinstance(answer, Exception) else f"gives {_shown(answer)}"
     arranged = ARRANGEMENTS[problem.arrangement]
     views = [f"    {a} = {arranged.format(a)}" for a in ("x", "w") if problem.arrangement != "contiguous"]
-    says = "loses precision" if found.judgement.imprecise else "is no cross-correlation"
+    says = "loses precision" if found.judgement.imprecise else "is not a cross-correlation"
     with np.errstate(over="ignore"):
         rounded = right.astype(problem.dtype)
     return "\n".join(
@@ -158,7 +162,7 @@ def _words(name: str, found: Finding) -> str:
             *views,
             f"    {called}",
             f"{gives}",
-            f"but right is {_shown(rounded)}",
+            f"but the correct result is {_shown(rounded)}",
             found.fault,
         ]
     )

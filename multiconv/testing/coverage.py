@@ -177,7 +177,7 @@ def _next(
                 return Drawn(signature, row["values"], row["memory"])
     reason = f": {refused}" if refused is not None else ""
     named = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
-    raise ConvError(f"no convolution was found that has {named}{reason}") from None
+    raise ConvError(f"no convolution found with {named}{reason}") from None
 
 
 def _rows(coverage: Coverage, weights: npt.NDArray[Any], rng: np.random.Generator) -> list[list[int]]:

@@ -40,7 +40,7 @@ def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str,
         if name not in OPTIONS:
             raise UsageError(
                 f"there is no option {name!r}{suggestion(name, (*OPTIONS, *others))}. "
-                f"Say what a function takes for granted by {', '.join(OPTIONS)}"
+                f"The options that can be fixed are {', '.join(OPTIONS)}"
             )
     settled_options = dict(fixed)
     for name in ("ndim", *NUMBERS):
@@ -54,7 +54,7 @@ def settled(fixed: Mapping[str, Any], others: Collection[str] = ()) -> dict[str,
             numbers = tuple(_number(name, n, least=1) for n in (value if several else [value]))
             settled_options[name] = numbers if several else numbers[0]
     if "bias" in fixed and not isinstance(fixed["bias"], bool):
-        raise UsageError(f"bias must be True or False, whether there is one, not {fixed['bias']!r}")
+        raise UsageError(f"bias must be True (with a bias) or False, not {fixed['bias']!r}")
     if fixed.get("layout") is not None:
         settled_options["layout"] = ConvSpec(layout=fixed["layout"]).layout
     if "padding" in fixed:
@@ -106,11 +106,10 @@ def some_of(name: str, given: Any, possible: Collection[str]) -> tuple[str, ...]
     """
     several = (given,) if isinstance(given, (str, type)) else tuple(given)
     words = tuple(np.dtype(word).name if isinstance(word, (type, np.dtype)) else word for word in several)
+    expected = f"{name} must be one or more of {', '.join(possible)}"
     if not words:
-        raise UsageError(f"{name} is empty; it may have {', '.join(possible)}")
+        raise UsageError(f"{expected}, but it is empty")
     for word in words:
         if word not in possible:
-            raise UsageError(
-                f"{name} can't have {word!r}{suggestion(word, possible)}; it may have {', '.join(possible)}"
-            )
+            raise UsageError(f"{expected}, not {word!r}{suggestion(word, possible)}")
     return words

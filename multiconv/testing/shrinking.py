@@ -149,7 +149,7 @@ class Finding:
 
 def reduced(
     problem: Problem,
-    first: Answered,
+    answered: Answered,
     ask: Callable[[Problem], Answered],
     *,
     seed: int,
@@ -162,7 +162,7 @@ def reduced(
     Parameters
     ----------
     problem : Problem
-    first : tuple
+    answered : tuple
         The answer and the judgement on it, as first seen.
     ask : callable
         Runs a problem and returns the answer and the judgement on it.
@@ -177,7 +177,7 @@ def reduced(
     Finding
     """
     until = time.monotonic() + seconds
-    symptom = first[1].symptom
+    symptom = answered[1].symptom
 
     def fails(candidate: Problem) -> bool:
         return ask(candidate)[1].symptom == symptom
@@ -185,16 +185,16 @@ def reduced(
     def out_of_time() -> bool:
         return time.monotonic() > until
 
-    small = smallest(problem, fails, tries=TRIES, seed=seed, enough=out_of_time, fixed=fixed, values=values)
-    found = _repeated(small, first if small is problem else None, ask, symptom, out_of_time)
+    small = smallest(problem, fails, tries=TRIES, seed=seed, should_stop=out_of_time, fixed=fixed, values=values)
+    found = _repeated(small, answered if small is problem else None, ask, symptom, out_of_time)
     if found.wrong == found.repeats or small is problem:
         return found
-    return _repeated(problem, first, ask, symptom, out_of_time)
+    return _repeated(problem, answered, ask, symptom, out_of_time)
 
 
 def _repeated(
     problem: Problem,
-    first: Answered | None,
+    answered: Answered | None,
     ask: Callable[[Problem], Answered],
     symptom: str | None,
     out_of_time: Callable[[], bool],
@@ -206,8 +206,8 @@ def _repeated(
         repeats += 1
         if judgement.symptom == symptom:
             wrong += 1
-            first = first or (answer, judgement)
-    answer, judgement = first or (answer, judgement)
+            answered = answered or (answer, judgement)
+    answer, judgement = answered or (answer, judgement)
     return Finding(problem, answer, judgement, wrong, repeats)
 
 
@@ -217,11 +217,11 @@ def smallest(
     *,
     tries: int,
     seed: int,
-    enough: Callable[[], bool],
+    should_stop: Callable[[], bool],
     fixed: Mapping[str, Any] = NOTHING,
     values: Sequence[str] = ALL_VALUES,
 ) -> Problem:
-    """Find the smallest problem that fails too and is no larger than this one, with Hypothesis.
+    """Find the smallest problem that also fails, and is no larger than this one, with Hypothesis.
 
     The shape is shrunk first, then the values.
 
@@ -234,7 +234,7 @@ def smallest(
     tries : int
         Number of problems to try before shrinking.
     seed : int
-    enough : callable
+    should_stop : callable
         Called before each try. Returns whether to stop with the smallest problem so far.
     fixed : mapping
         Options to keep, as in `multiconv.testing.drawing.draw_problems`.
@@ -245,9 +245,9 @@ def smallest(
     -------
     Problem
     """
-    found = _simplest(no_larger(problem, fixed, values), problem, fails, tries, seed, enough)
+    found = _simplest(no_larger(problem, fixed, values), problem, fails, tries, seed, should_stop)
     if found.integers and "integers" in values and max(found.x.size, found.w.size, found.dy.size) <= FEW_VALUES:
-        found = _simplest(simpler_values(found), found, fails, tries, seed, enough)
+        found = _simplest(simpler_values(found), found, fails, tries, seed, should_stop)
     return found
 
 
@@ -257,11 +257,11 @@ def _simplest(
     fails: Callable[[Problem], bool],
     tries: int,
     seed: int,
-    enough: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> Problem:
     """Return the problem to which Hypothesis shrinks a failure, or the simplest found when time is up."""
 
-    class Enough(Exception):
+    class OutOfTime(Exception):
         """Time is up."""
 
     @hypothesis_seed(seed)
@@ -277,14 +277,14 @@ def _simplest(
     @given(strategy)
     def search(candidate: Problem) -> None:
         nonlocal found
-        if enough():
-            raise Enough
+        if should_stop():
+            raise OutOfTime
         if fails(candidate):
             if _cost(candidate) <= _cost(found):
                 found = candidate
             raise AssertionError
 
-    with suppress(AssertionError, Enough, Flaky):  # an answer may change from call to call
+    with suppress(AssertionError, OutOfTime, Flaky):  # an answer may change from call to call
         search()
     return found
 

@@ -436,7 +436,7 @@ def journal_of_one_measurement(path):
 def test_what_is_no_journal_is_refused_and_left_as_it_is(text, tmp_path):
     path = tmp_path / "journal"
     path.write_bytes(text)
-    with pytest.raises(UsageError, match="is no journal of a benchmark, or is damaged"):
+    with pytest.raises(UsageError, match="is not the journal of a benchmark, or is damaged"):
         Journal(path, SETTINGS)
     assert path.read_bytes() == text
 
@@ -457,7 +457,7 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(written, damaged, tmp_pa
     path = tmp_path / "journal"
     text = journal_of_one_measurement(path).replace(written, damaged)
     path.write_bytes(text)
-    with pytest.raises(UsageError, match="is no journal of a benchmark, or is damaged"):
+    with pytest.raises(UsageError, match="is not the journal of a benchmark, or is damaged"):
         Journal(path, SETTINGS)
     assert path.read_bytes() == text
 
@@ -466,7 +466,7 @@ def test_another_benchmarks_journal_is_refused_and_left_as_it_is(tmp_path):
     path = tmp_path / "journal"
     text = journal_of_one_measurement(path) + b'{"measurement": '
     path.write_bytes(text)
-    with pytest.raises(UsageError, match="it differs in seed"):
+    with pytest.raises(UsageError, match="another benchmark, with different seed"):
         Journal(path, {**SETTINGS, "seed": 1})
     assert path.read_bytes() == text
 
@@ -551,7 +551,7 @@ def test_noise_comes_from_the_same_measured_twice():
     report = made_up({of_channels(1): {"torch": [1.0], "numpy": [1.1]}}, noise=(1.1, 0.96))
     assert report.noise == pytest.approx(0.1)
     assert not report.ratio(report.rows[1]).is_real(report.noise)
-    assert "up to 10.0% apart on 2 layers" in last_line(report)
+    assert "differ by up to 10.0% on 2 layers" in last_line(report)
     assert "no noise floor" in last_line(made_up({of_channels(1): {"torch": [1.0]}}))
 
 
@@ -663,7 +663,7 @@ def test_a_file_of_results_given_as_the_journal_ends_in_one_sentence_and_is_kept
     results.write_text('{"benchmarks": []}')
     ran = CliRunner().invoke(main, ["bench", "numpy", "--layer", "x=1,1,5,5 w=1,1,3,3", "--resume", str(results)])
     assert ran.exit_code == 2
-    assert f"Error: {results} is no journal of a benchmark, or is damaged: name another file" in ran.stderr
+    assert f"Error: {results} is not the journal of a benchmark, or is damaged: name another file" in ran.stderr
     assert results.read_text() == '{"benchmarks": []}'
 
 

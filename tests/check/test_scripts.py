@@ -219,7 +219,7 @@ def test_of_many_elements_the_worst_is_looked_at(capsys):
     judgement = Judgement(9.0, "element [0, 3, 11, 5] is wrong", (0, 3, 11, 5))
     status, printed = executed(changed(problems()["large"], "got[0, 3, 11, 5] += 1", judgement=judgement), capsys)
     assert status == 1
-    assert "1 of the 8 elements looked at are wrong" in printed
+    assert "1 of the 8 elements checked are wrong" in printed
     assert executed(changed(problems()["large"], "pass", judgement=judgement), capsys)[0] == 0
 
 

@@ -13,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from multiconv.cli.main import main
+from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.levels import FACTORS
 
 
 def multiconv(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,9 +47,12 @@ def test_json_on_standard_output_is_alone_there() -> None:
     [
         (("check", "caffe"), "there is no backend 'caffe': the backends are numpy, torch, jax, tensorflow, mxnet"),
         (("check", "torhc"), "there is no backend 'torhc' (did you mean 'torch'?)"),
-        (("check", "torch@"), "'torch@' says neither a version, as in torch@1.2.3, nor a path"),
+        (("check", "torch@"), "'torch@' has no version after the @, as in torch@1.2.3, and no path"),
         (("check", "numpy", "--dtype", "bfloat16"), "numpy does not compute in bfloat16: it has float32, float64"),
-        (("check", "--candidate", "conv"), "named as package.module:function or path/file.py:function, not as 'conv'"),
+        (
+            ("check", "--candidate", "conv"),
+            "--candidate must be package.module:function or path/file.py:function, not 'conv'",
+        ),
         (("bench", "caffe"), "there is no backend 'caffe'"),
         (("bench", "numpy+fast"), "a variant is written as numpy+NAME=VALUE, not as 'numpy+fast'"),
         (("bench", "--set", "resnet5"), "not 'resnet5' (did you mean 'resnet50'?)"),
@@ -109,6 +114,8 @@ def test_backends_are_listed_from_what_is_installed_and_loads_none() -> None:
 import sys
 from click.testing import CliRunner
 from multiconv.cli.main import main
+from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.levels import FACTORS
 ran = CliRunner().invoke(main, ["backends"])
 print(ran.output)
 assert ran.exit_code == 0
@@ -141,6 +148,20 @@ def test_each_help_fits_eighty_columns_and_no_summary_is_cut(command: tuple[str,
     assert "..." not in shown.output.replace("]...", "").replace("[ARGS]...", "")
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_option_is_explained_in_one_line(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"], terminal_width=80).output
+    options = shown.partition("\nOptions:\n")[2].partition("\n\n")[0].splitlines()
+    assert options
+    for line in options:
+        assert re.match(r"  -.*\S  +\S", line), f"this continues an option, or explains none: {line}"
+
+
+def test_the_help_of_check_names_every_dtype_and_kind_of_values() -> None:
+    shown = set(re.findall(r"\w+", CliRunner().invoke(main, ["check", "--help"], terminal_width=80).output))
+    assert shown >= {*ALL_VALUES, *FACTORS["dtype"]}
+
+
 def test_json_means_a_file_or_standard_output_in_every_command(tmp_path: Path) -> None:
     for command in (["backends"], ["env", "list"], ["quirks", "int8-wraps"], ["describe-kernel", "[1, 2]"]):
         file = tmp_path / "x.json"
@@ -164,7 +185,7 @@ def test_backends_says_how_to_get_one_that_is_missing(tmp_path: Path) -> None:
 def test_environments_are_listed_where_there_are_none(tmp_path: Path) -> None:
     ran = multiconv("env", "list", MULTICONV_HOME=str(tmp_path))
     assert ran.returncode == 0
-    assert f"There are none in {tmp_path}. Make one with: multiconv env create mxnet" in ran.stdout
+    assert f"There are no environments in {tmp_path}. Create one with: multiconv env create mxnet" in ran.stdout
     assert (
         json.loads(multiconv("env", "list", "--json", "-", MULTICONV_HOME=str(tmp_path)).stdout)["environments"] == []
     )

@@ -74,7 +74,7 @@ def test_capabilities_are_tried_in_each_dtype() -> None:
         (("torch+device=cuda:99",), 1, "multiconv: torch+device=cuda:99 raised "),
         (("numpy+algorithm=nope",), 2, "Error: algorithm must be one of direct, "),
         (("numpy+algoritm=fft",), 2, "Error: the numpy backend has no option 'algoritm' (did you mean 'algorithm'?)"),
-        (("jax+device=cuda",), 2, "Error: the jax backend has no option 'device': it has none\n"),
+        (("jax+device=cuda",), 2, "Error: the jax backend has no option 'device': it has no options\n"),
         (("numpy", "--mode", "xla"), 2, "Error: --mode: numpy can't be timed in the mode xla\n"),
     ],
 )

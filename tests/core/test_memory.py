@@ -176,13 +176,15 @@ def test_the_bytes_between_the_elements_are_nan(dtype):
 
 
 def test_strides_of_another_number_of_axes_are_refused():
-    with pytest.raises(ValueError, match="an array of 1 axes has not 2 strides"):
+    with pytest.raises(
+        ValueError, match=r"strides must have one number per axis, but an array of shape \(3,\) got \(8, 8\)"
+    ):
         placed(np.zeros(3), {"strides": (8, 8), "offset": 0, "writeable": True})
 
 
 @pytest.mark.parametrize("strides", [(2**60, 8), (8, -(2**60)), (2**33, 2**33)])
 def test_strides_that_reach_over_more_than_any_memory_are_refused(strides):
-    with pytest.raises(ValueError, match=r"strides of .* reach over .* bytes, more than 17179869184"):
+    with pytest.raises(ValueError, match=r"strides of .* span .* bytes, more than 17179869184"):
         placed(np.zeros((3, 3)), {"strides": strides, "offset": 0, "writeable": True})
 
 

@@ -107,8 +107,8 @@ def test_seen_from_a_checkouts_root_it_says_what_to_do(plain_python, checkout):
     refused = plain_python("-c", "import multiconv", cwd=checkout)
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == (
-        f"ImportError: multiconv was found at {checkout / 'multiconv'}, a checkout, where its backends lie beside it "
-        "and not within: run `pip install -e .` there, or start Python from another folder"
+        f"ImportError: multiconv was imported from {checkout / 'multiconv'}, a checkout without an installation, which "
+        "has no backends: run `pip install -e .` there, or start Python from another folder"
     )
 
 

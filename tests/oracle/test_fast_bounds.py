@@ -14,7 +14,7 @@ from multiconv.oracle.judgement import judge
 from multiconv.testing.drawing import draw_problems
 from multiconv.testing.problem_values import given_values, with_values
 
-HINT = 'judge it by their bound, with algorithm="fft" or algorithm="winograd"'
+HINT = 'judge it by the bound of that, with algorithm="fft" or algorithm="winograd"'
 
 
 def padded(problem):

@@ -114,7 +114,7 @@ def test_what_a_framework_answers_wrongly_in_silence_is_found():
     }
     assert ("tensorflow", "forward", "2-D", "batch of zero") in surprises
     assert ("mxnet", "conv_transpose", "2-D", "stride and dilation") in surprises
-    assert "batch of zero: answered wrongly in forward" in PAGE.read_text()
+    assert "batch of zero: gave a wrong answer in forward" in PAGE.read_text()
 
 
 # ---- Trying tells right from wrong
@@ -205,7 +205,7 @@ def test_the_table_is_compact():
     assert "torch 2, float32, float64" in lines
     assert "torch 2, float16" in lines
     assert [line.split() for line in lines].count(["plain", "N", "C"]) == 1
-    assert "plain: answered wrongly in forward 2-D float32" in lines
+    assert "plain: gave a wrong answer in forward 2-D float32" in lines
     assert "mxnet was left out: why" in lines
 
 

@@ -205,6 +205,6 @@ def test_json_has_its_schema():
 
 def test_a_property_that_there_is_not_is_refused_before_anything_is_measured() -> None:
     with pytest.raises(
-        UsageError, match=r"no property 'repeats' \(did you mean 'repeated'\?\): they are repeated, in a"
+        UsageError, match=r"no property 'repeats' \(did you mean 'repeated'\?\): the properties are repeated, in a"
     ):
         measured.properties(["numpy"], wanted=["repeats"])

@@ -128,7 +128,7 @@ def test_what_is_fixed_is_neither_drawn_nor_changed_when_a_failure_is_shrunk(fix
         y.flat[: y.size > 1] += np.ones((), x.dtype)
         return y
 
-    with pytest.raises(AssertionError, match="is no cross-correlation"):
+    with pytest.raises(AssertionError, match="is not a cross-correlation"):
         assert_conforms(wrong, examples=100, **fixed)
     assert len(asked) > 4
     words = {"valid": (0, 0), "full": (4, 4), "same_lower": (2, 1), 2: (2, 2)}

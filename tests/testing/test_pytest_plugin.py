@@ -120,4 +120,4 @@ def test_a_failure_of_assert_conforms_shows_the_lines_of_the_test_only(tmp_path:
     shown = re.findall(r"^(\S+\.py):\d+: in (\w+)$", ran.stdout, re.MULTILINE)
     tests = ["test_wrong", "broken", "test_exception", "test_option", "test_dtype", "test_examples"]
     assert shown == [("test_mine.py", name) for name in tests]
-    assert "AssertionError: flipped is no cross-correlation." in ran.stdout
+    assert "AssertionError: flipped is not a cross-correlation." in ran.stdout

@@ -85,21 +85,21 @@ def test_a_failure_that_needs_an_asymmetric_pad_shrinks_to_a_small_one() -> None
     spec = ConvSpec(stride=2, padding=((2, 0), (1, 3)), groups=2)
     g = spec.resolve((3, 6, 9, 9), (4, 3, 3, 3))
     problem = with_values("large", spec, g, "float32", bias=True, values="integers", seed=0)
-    small = smallest(problem, fails, tries=300, seed=0, enough=lambda: False)
+    small = smallest(problem, fails, tries=300, seed=0, should_stop=lambda: False)
     assert fails(small)
     assert small.x.size + small.w.size <= 6
 
 
 def test_a_failure_that_nothing_smaller_shows_stays_as_it_is() -> None:
     problem = PROBLEMS[0]
-    found = smallest(problem, lambda candidate: candidate is problem, tries=50, seed=0, enough=lambda: False)
+    found = smallest(problem, lambda candidate: candidate is problem, tries=50, seed=0, should_stop=lambda: False)
     assert found is problem
 
 
 def test_shrinking_stops_when_there_has_been_enough() -> None:
     asked = iter(range(1000))
     problem = PROBLEMS[0]
-    smallest(problem, lambda candidate: True, tries=300, seed=0, enough=lambda: next(asked) >= 10)
+    smallest(problem, lambda candidate: True, tries=300, seed=0, should_stop=lambda: next(asked) >= 10)
     assert next(asked) <= 12
 
 
