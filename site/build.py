@@ -19,7 +19,7 @@ from pathlib import Path
 from multiconv import registry
 from multiconv.lessons import figures
 from multiconv.lessons import run as lessons
-from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
+from multiconv.lessons.run import Answer, CellPlace, Comparison, Lesson, Part, Picture, Tab
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -103,14 +103,7 @@ def write_pages(pages: Path, chosen: Sequence[Lesson], tabs: Mapping[str, Mappin
 
 def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
     """Write a lesson's page, its pictures and its scripts."""
-    written = []
-    for number, part in enumerate(lesson.parts):
-        if isinstance(part, CellPlace):
-            written.append(cell_tabs(lesson, part.name, tabs))
-        elif isinstance(part, Picture):
-            written.append(picture(folder, f"{lesson.name}-{number}", part, tabs))
-        else:
-            written.append(part)
+    written = rendered(folder, lesson, lesson.parts, tabs, lesson.name)
     if lessons.REFERENCE in tabs:
         heading, _, rest = written[0].partition("\n")
         written[0] = f"{heading}\n\n{MARKED}\n{rest}"
@@ -122,6 +115,22 @@ def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
     links = (f"{{download}}`{title(b)} <{lesson.name}/{lesson.script(b).name}>`" for b in tabs)
     written.append(f"The scripts as files: {', '.join(links)}.")
     (folder / f"{lesson.name}.md").write_text("\n\n".join(written) + "\n")
+
+
+def rendered(folder: Path, lesson: Lesson, parts: Sequence[Part], tabs: Mapping[str, Tab], name: str) -> list[str]:
+    """Return the Markdown of the parts of a lesson. The files of its pictures begin with `name`."""
+    written = []
+    for number, part in enumerate(parts):
+        if isinstance(part, Answer):
+            inner = rendered(folder, lesson, part.parts, tabs, f"{name}-{number}")
+            written.append("\n\n".join(["::::::::{dropdown} Answer", *inner, "::::::::"]))
+        elif isinstance(part, CellPlace):
+            written.append(cell_tabs(lesson, part.name, tabs))
+        elif isinstance(part, Picture):
+            written.append(picture(folder, f"{name}-{number}", part, tabs))
+        else:
+            written.append(part)
+    return written
 
 
 def cell_tabs(lesson: Lesson, name: str, tabs: Mapping[str, Tab]) -> str:

@@ -12,7 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
+from multiconv.lessons.run import Answer, CellPlace, Comparison, Lesson, Picture, Tab
 
 NARROW = 100
 """Width in columns below which the output is printed under the code, not beside it."""
@@ -38,6 +38,8 @@ def print_lesson(
 ) -> None:
     """Print a lesson with the code and output of some backends, and the comparison of all of them.
 
+    The answers to the exercises are printed after the text.
+
     Parameters
     ----------
     of : Lesson
@@ -49,16 +51,26 @@ def print_lesson(
     console : rich.console.Console
     """
     code = {backend: {cell.name: cell.code for cell in of.cells(backend)} for backend in shown}
-    for part in of.parts:
+
+    def show(part: str | CellPlace | Picture) -> None:
         if isinstance(part, CellPlace):
             for backend in shown:
                 printed = tabs[backend].outputs.get(part.name, "")
                 console.print(_cell(backend, code[backend][part.name], printed, console.width))
         elif isinstance(part, Picture):
-            console.print(Text(f"[picture of {', '.join(part.values)}] {part.caption}\n", "dim"))
+            console.print(Text(f"[picture] {part.caption}\n", "dim"))
         else:
             console.print(Markdown(_formulas_as_code(part)))
             console.print()
+
+    for part in of.parts:
+        if not isinstance(part, Answer):
+            show(part)
+    for part in of.parts:
+        if isinstance(part, Answer):
+            show(f"### Answer to exercise {part.exercise}")
+            for piece in part.parts:
+                show(piece)
     for backend, tab in tabs.items():
         if tab.error is not None:
             console.print(Text(f"{backend} failed {tab.error}", "bold red"))

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import nbclient
 import nbformat
 import numpy as np
@@ -19,7 +21,18 @@ from multiconv.cli.main import main
 from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.lessons import run as lessons
 from multiconv.lessons.notebooks import export, notebook
-from multiconv.lessons.run import BACKENDS, CellPlace, Comparison, Lesson, Picture, Tab, comparisons, lesson, run
+from multiconv.lessons.run import (
+    BACKENDS,
+    Answer,
+    CellPlace,
+    Comparison,
+    Lesson,
+    Picture,
+    Tab,
+    comparisons,
+    lesson,
+    run,
+)
 
 ALL = lessons.lessons()
 NAMES = [one.name for one in ALL]
@@ -41,14 +54,14 @@ def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
 def test_the_five_have_the_same_cells_and_the_text_places_each_once(one: Lesson) -> None:
-    placed = [part.name for part in one.parts if isinstance(part, CellPlace)]
+    placed = [part.name for part in one.all_parts if isinstance(part, CellPlace)]
     assert len(placed) == len(set(placed))
     for backend in BACKENDS:
         assert [cell.name for cell in one.cells(backend)] == placed, backend
         assert one.script(backend).read_text().startswith("# %% "), backend
         assert "multiconv" not in one.script(backend).read_text()
     assert one.compare
-    assert {part.kind for part in one.parts if isinstance(part, Picture)} <= {"images", "curves", "bars"}
+    assert {part.kind for part in one.all_parts if isinstance(part, Picture)} <= {"images", "curves", "bars"}
 
 
 def test_they_are_in_an_order() -> None:
@@ -190,6 +203,68 @@ def test_what_a_lesson_declares_must_be_understood(tmp_path: Path) -> None:
         compared("about right", [1.0], [1.0], tmp_path)
 
 
+# ---- Answers to exercises
+
+WITH_AN_ANSWER = """+++
+title = 'T'
+order = 1
+compare = {v = 1}
++++
+**1.** How much?
+
+:::{answer} 1
+So much:
+
+```{cell} b
+```
+
+```{picture} v
+:kind: bars
+:titles: how much
+```
+:::
+
+After it.
+
+```{cell} a
+```
+"""
+
+
+@pytest.fixture
+def with_an_answer(tmp_path: Path) -> Lesson:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "text.md").write_text(WITH_AN_ANSWER)
+    (tmp_path / "x" / "numpy.py").write_text("# %% b\nv = 1\nprint('solved')\n# %% a\nprint('went on')\n")
+    return Lesson("x", tmp_path / "x")
+
+
+def test_an_answer_holds_its_text_cells_and_pictures(with_an_answer: Lesson) -> None:
+    solution = Picture(("v",), "bars", titles=("how much",))
+    answer = Answer(1, ("So much:", CellPlace("b"), solution))
+    assert with_an_answer.parts == ["**1.** How much?", answer, "After it.", CellPlace("a")]
+    assert with_an_answer.all_parts == ["**1.** How much?", *answer.parts, "After it.", CellPlace("a")]
+    assert with_an_answer.values == ["v"]
+
+
+def test_an_answer_is_collapsed_in_a_notebook(with_an_answer: Lesson) -> None:
+    question, text, code, drawing, after, last = notebook(with_an_answer, "numpy").cells
+    assert text.source == "<details><summary>Answer to exercise 1</summary>\n\nSo much:\n\n</details>"
+    for hidden in (code, drawing):
+        assert hidden.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
+    assert "details" not in question.source + after.source
+    assert "jupyter" not in last.metadata
+
+
+def test_a_terminal_prints_the_answers_after_the_text(
+    with_an_answer: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
+    ran = CliRunner().invoke(main, ["lesson", "run", "x", "--backend", "numpy"])
+    places = [ran.output.index(words) for words in ("How much?", "went on", "Answer to exercise 1", "solved")]
+    assert places == sorted(places)
+
+
 # ---- Notebooks
 
 
@@ -203,6 +278,21 @@ def test_a_notebook_runs_from_top_to_bottom(tmp_path: Path, backend: str) -> Non
     printed = [o for cell in done.cells if cell.cell_type == "code" for o in cell.outputs]
     assert any(o.output_type == "stream" and o.text.strip() for o in printed)
     assert any("image/png" in o.get("data", {}) for o in printed)
+
+
+def test_a_notebook_draws_positive_red_and_negative_blue_and_titles_in_words(tmp_path: Path) -> None:
+    script = "# %% a\nimport numpy as np\ns = np.array([[[1, -2]], [[0, 4]]])\ng = np.array([[0, 3]])\n"
+    one = written(tmp_path, "x", "{}", numpy=script)
+    text = one.folder / "text.md"
+    text.write_text(text.read_text() + "```{picture} s g\n:titles: kernel {} | the image\n:caption: C\n```\n")
+    code, drawing = (cell.source for cell in notebook(one, "numpy").cells)
+    variables: dict[str, Any] = {}
+    with plt.ioff():
+        exec(code + "\n" + drawing.replace("plt.show()", ""), variables)  # as a notebook runs it
+    drawn = [(ax.get_title(), *ax.images[0].get_clim(), ax.images[0].get_cmap().name) for ax in variables["axes"].flat]
+    assert drawn == [("kernel 0", -4, 4, "RdBu_r"), ("kernel 1", -4, 4, "RdBu_r"), ("the image", 0, 3, "gray")]
+    assert variables["figure"].get_suptitle() == "C"
+    plt.close("all")
 
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
