@@ -36,6 +36,7 @@ from multiconv.lessons.run import (
 
 ALL = lessons.lessons()
 NAMES = [one.name for one in ALL]
+EXERCISE = re.compile(r"^\*\*(\d+)\.", re.MULTILINE)
 
 
 def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
@@ -62,6 +63,27 @@ def test_the_five_have_the_same_cells_and_the_text_places_each_once(one: Lesson)
         assert "multiconv" not in one.script(backend).read_text()
     assert one.compare
     assert {part.kind for part in one.all_parts if isinstance(part, Picture)} <= {"images", "curves", "bars"}
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+def test_every_exercise_is_followed_by_its_answer_folded_away(one: Lesson) -> None:
+    pairs = list(zip(one.parts, one.parts[1:]))
+    asked = [(int(n), after) for part, after in pairs if isinstance(part, str) for n in EXERCISE.findall(part)]
+    assert [number for number, _ in asked] == list(range(1, len(asked) + 1)) != []
+    for number, answer in asked:
+        assert isinstance(answer, Answer), number
+        assert answer.exercise == number
+        assert isinstance(answer.parts[0], str), number
+    assert sum(isinstance(part, Answer) for part in one.parts) == len(asked)
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+def test_pictures_speak_in_words(one: Lesson) -> None:
+    for part in one.all_parts:
+        if isinstance(part, Picture):
+            assert part.caption
+            assert len(part.titles) == len(part.values), part.values
+            assert not re.search(r"\w_\w|\w\[", " ".join([part.caption, *part.titles])), part
 
 
 def test_they_are_in_an_order() -> None:
