@@ -238,7 +238,7 @@ def _print_quirk(q: quirks.Quirk, console: Console) -> None:
         console.print(Syntax(q.script, "python", background_color="default"))
     else:
         console.print(Text(q.script), soft_wrap=True)
-    lines = {"Expected": q.expected, "What comes": q.comes, "Why": q.why, "Upstream": q.link}
+    lines = {"Expected": q.expected, "Actual": q.comes, "Why": q.why, "Upstream": q.link}
     for name, line in lines.items():
         if line:
             console.print(Text(f"{name}: {line}"), soft_wrap=True)

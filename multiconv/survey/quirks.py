@@ -173,7 +173,7 @@ def catalogue() -> tuple[Quirk, ...]:
     Examples
     --------
     >>> catalogue()[0].title
-    'np.correlate swaps its arguments if the second is longer, and then the result comes backwards'
+    'np.correlate swaps its arguments if the second is longer, and then reverses the result'
     """
     return tuple(quirk for framework in ORDER for quirk in _read(framework))
 
@@ -312,16 +312,16 @@ def as_markdown(quirks: Sequence[Quirk]) -> str:
     lines = [
         "# Quirks of the frameworks",
         "",
-        "What the frameworks themselves do with a convolution that a user would not expect. Each script is in the",
-        "framework's own API and can go into a bug report as it is. `multiconv quirks --run` runs them again and says",
-        f"which have changed. Measured with {', '.join(f'{name} {version}' for name, version in versions.items())},",
+        "Behaviour of the frameworks' own convolutions that a user would not expect. Each script uses the framework's",
+        "own API, so you can paste it into a bug report. `multiconv quirks --run` runs the scripts again and lists",
+        f"what has changed. Measured with {', '.join(f'{name} {version}' for name, version in versions.items())},",
         "on a CPU with AVX-512. This page is written by `multiconv quirks --markdown FILE`.",
     ]
     for name, group in groupby(quirks, lambda q: q.framework):
         lines += ["", f"## {name}"]
         for q in group:
             lines += ["", f"### {q.title}", "", f"`{q.id}`, {q.kind}", "", "```python", q.script.rstrip(), "```", ""]
-            lines += [f"- Expected: {q.expected}", f"- What comes: {q.comes}", *[f"- Why: {q.why}"] * bool(q.why)]
+            lines += [f"- Expected: {q.expected}", f"- Actual: {q.comes}", *[f"- Why: {q.why}"] * bool(q.why)]
             lines += [*[f"- Upstream: <{q.link}>"] * bool(q.link), f"- {q.multiconv.describe()}"]
             lines += ["", "```text", q.outcome, "```"]
     return "\n".join(lines) + "\n"
