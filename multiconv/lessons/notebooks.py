@@ -148,7 +148,7 @@ def _collapsed(answer: Answer, code: Mapping[str, str], backend: str) -> list[An
     cells = [_cell(part, code, backend) for part in answer.parts]
     for cell in cells:
         if cell.cell_type == "code":
-            cell.metadata.update(jupyter={"source_hidden": True, "outputs_hidden": True}, tags=["hide-cell"])
+            cell.metadata.update(jupyter={"source_hidden": True, "outputs_hidden": True})
         else:
             summary = f"<summary>Answer to exercise {answer.exercise}</summary>"
             # Markdown inside <details> is rendered only between blank lines.
