@@ -100,7 +100,7 @@ def _cell(backend: str, code: str, printed: str, width: int) -> Panel:
 def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Comparison]) -> Table:
     """Return a table with a row for each value and a column for each backend.
 
-    A cell is "exact", or the error in units of the allowed error.
+    A cell is "exact", or the share of the allowed error that was used.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     backends = [backend for backend, tab in tabs.items() if tab.error is None]
@@ -109,11 +109,12 @@ def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Compari
     found = {(c.name, c.backend): c for c in comparisons}
     for name, how in of.compare.items():
         row = [found[name, backend] for backend in backends]
-        table.add_row(name, how if isinstance(how, str) else "as stated", *map(_verdict, row))
+        must = "as stated" if not isinstance(how, str) else how if how == "exact" else f"within {how}"
+        table.add_row(name, must, *map(_verdict, row))
     return table
 
 
 def _verdict(comparison: Comparison) -> Text:
     if comparison.fault is not None:
         return Text(comparison.fault, "bold red")
-    return Text("exact" if comparison.ratio == 0 else f"{comparison.ratio:.3f} of it", "green")
+    return Text("exact" if comparison.ratio == 0 else f"{100 * comparison.ratio:.2g}% of the limit", "green")

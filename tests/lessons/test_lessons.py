@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -16,11 +17,13 @@ import nbformat
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from multiconv.cli.main import main
 from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.lessons import run as lessons
 from multiconv.lessons.notebooks import export, notebook
+from multiconv.lessons.report import print_lesson
 from multiconv.lessons.run import (
     BACKENDS,
     Answer,
@@ -367,6 +370,17 @@ def test_a_lesson_is_shown_with_code_and_output() -> None:
     assert "def corr2d(X, K):" in ran.output
     assert "[[19. 25.]" in ran.output
     assert re.search(r"\nY +as stated +exact", ran.output)
+
+
+def test_the_table_shows_how_much_of_the_limit_was_used(tmp_path: Path) -> None:
+    one = written(tmp_path, "x", "{v = '2 roundings'}", numpy="# %% a\nv = 4.0\n", torch="# %% a\nv = 4.0\n")
+    of = {
+        "numpy": Tab("numpy", values={"v": np.array(4.0)}),
+        "torch": Tab("torch", values={"v": np.array(4 + 2.0**-22)}),
+    }
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_lesson(one, of, [], comparisons(one, of), console)
+    assert re.search(r"\nv +within 2 roundings +exact +50% of the limit", console.export_text())
 
 
 def test_a_disagreement_is_shown_and_is_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
