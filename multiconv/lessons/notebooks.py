@@ -24,38 +24,45 @@ TO_NUMPY = {
     "tensorflow": "np.asarray({})",
     "mxnet": "({0}.asnumpy() if hasattr({0}, 'asnumpy') else np.asarray({0}))",
 }
+# A function for each kind of picture, so that its variables do not overwrite the lesson's.
 DRAWINGS = {
     "images": """
-        images = []
-        for value, title in zip(values, titles):
-            stack = value.reshape(-1, *value.shape[-2:])
-            images += [(title.format(number), image, value) for number, image in enumerate(stack)]
-        columns = min(len(images), 6)
-        rows = -(-len(images) // columns)
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(2 * columns, 2.4 * rows), squeeze=False, layout="constrained"
-        )
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, (title, image, value) in zip(axes.flat, images):
-            most = abs(value).max() or 1
-            if value.min() < 0:  # red is positive, blue is negative, white is 0
-                axis.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most)
-            else:
-                axis.imshow(image, cmap="gray", vmin=0, vmax=most)
-            axis.set_title(title, fontsize=9, wrap=True)
+        def draw_images(values, titles, caption):
+            images = []
+            for value, title in zip(values, titles):
+                stack = value.reshape(-1, *value.shape[-2:])
+                images += [(title.format(number), image, value) for number, image in enumerate(stack)]
+            columns = min(len(images), 6)
+            rows = -(-len(images) // columns)
+            figure, axes = plt.subplots(
+                rows, columns, figsize=(2 * columns, 2.4 * rows), squeeze=False, layout="constrained"
+            )
+            for axis in axes.flat:
+                axis.axis("off")
+            for axis, (title, image, value) in zip(axes.flat, images):
+                most = abs(value).max() or 1
+                if value.min() < 0:  # red is positive, blue is negative, white is 0
+                    axis.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most)
+                else:
+                    axis.imshow(image, cmap="gray", vmin=0, vmax=most)
+                axis.set_title(title, fontsize=9, wrap=True)
+            figure.suptitle(caption, wrap=True)
         """,
     "curves": """
-        figure, axes = plt.subplots(1, len(values), squeeze=False, layout="constrained")
-        for axis, value, title in zip(axes[0], values, titles):
-            axis.plot(value)
-            axis.set_title(title)
+        def draw_curves(values, titles, caption):
+            figure, axes = plt.subplots(1, len(values), squeeze=False, layout="constrained")
+            for axis, value, title in zip(axes[0], values, titles):
+                axis.plot(value)
+                axis.set_title(title)
+            figure.suptitle(caption, wrap=True)
         """,
     "bars": """
-        figure, axes = plt.subplots(1, len(values), squeeze=False, layout="constrained")
-        for axis, value, title in zip(axes[0], values, titles):
-            axis.bar(range(len(value)), value)
-            axis.set_title(title)
+        def draw_bars(values, titles, caption):
+            figure, axes = plt.subplots(1, len(values), squeeze=False, layout="constrained")
+            for axis, value, title in zip(axes[0], values, titles):
+                axis.bar(range(len(value)), value)
+                axis.set_title(title)
+            figure.suptitle(caption, wrap=True)
         """,
 }
 
@@ -159,6 +166,6 @@ def _collapsed(answer: Answer, code: Mapping[str, str], backend: str) -> list[An
 def _drawing(picture: Picture, backend: str) -> str:
     values = ", ".join(TO_NUMPY[plain_name(backend)].format(name) for name in picture.values)
     titles = [picture.title(number) for number in range(len(picture.values))]
-    head = f"import matplotlib.pyplot as plt\nimport numpy as np\n\nvalues = [{values}]\ntitles = {titles}\n"
-    caption = f"\nfigure.suptitle({picture.caption!r}, wrap=True)\nplt.show()"
-    return head + dedent(DRAWINGS[picture.kind]).strip("\n") + caption
+    function = dedent(DRAWINGS[picture.kind]).strip("\n")
+    call = f"draw_{picture.kind}([{values}], {titles}, {picture.caption!r})"
+    return f"import matplotlib.pyplot as plt\nimport numpy as np\n\n\n{function}\n\n\n{call}\nplt.show()"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -9,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import nbclient
@@ -311,13 +311,27 @@ def test_a_notebook_draws_positive_red_and_negative_blue_and_titles_in_words(tmp
     text = one.folder / "text.md"
     text.write_text(text.read_text() + "```{picture} s g\n:titles: kernel {} | the image\n:caption: C\n```\n")
     code, drawing = (cell.source for cell in notebook(one, "numpy").cells)
-    variables: dict[str, Any] = {}
     with plt.ioff():
-        exec(code + "\n" + drawing.replace("plt.show()", ""), variables)  # as a notebook runs it
-    drawn = [(ax.get_title(), *ax.images[0].get_clim(), ax.images[0].get_cmap().name) for ax in variables["axes"].flat]
+        exec(code + "\n" + drawing.replace("plt.show()", ""), {})  # as a notebook runs it
+    figure = plt.gcf()
+    drawn = [(ax.get_title(), *ax.images[0].get_clim(), ax.images[0].get_cmap().name) for ax in figure.axes]
     assert drawn == [("kernel 0", -4, 4, "RdBu_r"), ("kernel 1", -4, 4, "RdBu_r"), ("the image", 0, 3, "gray")]
-    assert variables["figure"].get_suptitle() == "C"
-    plt.close("all")
+    assert figure.get_suptitle() == "C"
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_drawing_in_a_notebook_overwrites_no_variable_of_the_lesson(one: Lesson, backend: str) -> None:
+    used = {node.id for node in ast.walk(ast.parse(one.script(backend).read_text())) if isinstance(node, ast.Name)}
+    drawings = [cell.source for cell in notebook(one, backend).cells if "plt.show()" in cell.source]
+    for statement in ast.parse("\n".join(drawings)).body:
+        if isinstance(statement, ast.Import):
+            assert ast.unparse(statement) in ("import matplotlib.pyplot as plt", "import numpy as np")
+        elif isinstance(statement, ast.FunctionDef):
+            assert statement.name not in used
+        else:
+            assert isinstance(statement, ast.Expr)  # a call, which binds no name
 
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
