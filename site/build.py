@@ -1,8 +1,9 @@
-"""The website: runs the lessons on all backends, writes their pages and the reference's, and has Sphinx make HTML.
+"""Build the website: run the lessons on all backends, write the pages, and turn them into HTML with Sphinx.
 
     python site/build.py [--output build/site] [--lessons NAME,...] [--backends NAME,...] [--mnist FOLDER]
 
-The pages lie beside the output, in build/site-pages. A script that fails, values that disagree and warnings are errors.
+The Markdown pages are written beside the output, to build/site-pages. A script that fails, values that disagree and
+warnings of Sphinx are errors.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from multiconv import registry
 from multiconv.lessons import figures
 from multiconv.lessons import run as lessons
-from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
+from multiconv.lessons.run import Answer, CellPlace, Comparison, Lesson, Part, Picture, Tab
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -29,24 +30,26 @@ MODULES = (
     *("oracle", "oracle.exact", "oracle.kronecker", "oracle.laws", "oracle.problem", "testing"),
     *("lessons.kernels", "lessons.digits", "lessons.run", "lessons.figures", "lessons.notebooks"),
 )
-MARKED = ":::{div} marked-lines\nLines that differ from NumPy's are marked.\n:::"
+MARKED = (
+    ":::{div} marked-lines\nChoose your framework in any of the tabs. Lines that differ from NumPy's are marked.\n:::"
+)
 DOCS = ("quirks", "capabilities", "properties", "kill-matrix")
 
 
 def main() -> None:
-    """Build the site, or say what is in the way."""
+    """Build the site, or exit with what prevents it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "site")
-    parser.add_argument("--lessons", default="", help="the names of some, separated by commas; by default all")
-    parser.add_argument("--backends", default=",".join(lessons.BACKENDS))
-    parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files")
+    parser.add_argument("--lessons", default="", help="names, separated by commas (default: all)")
+    parser.add_argument("--backends", default=",".join(lessons.BACKENDS), help="names, separated by commas")
+    parser.add_argument("--mnist", type=Path, help="folder with MNIST's files")
     arguments = parser.parse_args()
     output, backends = arguments.output.resolve(), arguments.backends.split(",")
     pages = output.with_name(f"{output.name}-pages")
     chosen = [lessons.lesson(name) for name in arguments.lessons.split(",") if name] or lessons.lessons()
     for folder, mark in ((output, ".buildinfo"), (pages, "conf.py")):
         if folder.exists() and not (folder / mark).exists():
-            sys.exit(f"{folder} is there already and is no earlier build: name another --output")
+            sys.exit(f"{folder} exists and is no earlier build of the site: choose another --output")
         shutil.rmtree(folder, ignore_errors=True)
     tabs = lessons.run(chosen, backends, mnist=arguments.mnist, progress=say)
     if faults := list(all_faults(chosen, tabs)):
@@ -60,13 +63,13 @@ def main() -> None:
 
 
 def say(backend: str, done: int, of: int) -> None:
-    """One line for a backend that is through."""
+    """Print a line when a backend has run all lessons."""
     if done == of:
         print(f"{backend}: {of} lessons have run", flush=True)
 
 
 def all_faults(chosen: Iterable[Lesson], tabs: Mapping[str, Mapping[str, Tab]]) -> Iterator[str]:
-    """Which scripts failed, and which values are not what the lessons say."""
+    """Yield a message for each script that failed, and for each value that is not what the lesson says."""
     for lesson in chosen:
         for backend, tab in tabs[lesson.name].items():
             if tab.error is not None:
@@ -77,7 +80,7 @@ def all_faults(chosen: Iterable[Lesson], tabs: Mapping[str, Mapping[str, Tab]]) 
 
 
 def write_pages(pages: Path, chosen: Sequence[Lesson], tabs: Mapping[str, Mapping[str, Tab]]) -> None:
-    """All that Sphinx needs, in a folder of its own."""
+    """Write all files that Sphinx needs to a folder."""
     for folder in ("lessons", "api", "docs"):
         (pages / folder).mkdir(parents=True)
     shutil.copy(HERE / "conf.py", pages)
@@ -103,14 +106,7 @@ def write_pages(pages: Path, chosen: Sequence[Lesson], tabs: Mapping[str, Mappin
 
 def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
     """Write a lesson's page, its pictures and its scripts."""
-    written = []
-    for number, part in enumerate(lesson.parts):
-        if isinstance(part, CellPlace):
-            written.append(cell_tabs(lesson, part.name, tabs))
-        elif isinstance(part, Picture):
-            written.append(picture(folder, f"{lesson.name}-{number}", part, tabs))
-        else:
-            written.append(part)
+    written = rendered(folder, lesson, lesson.parts, tabs, lesson.name)
     if lessons.REFERENCE in tabs:
         heading, _, rest = written[0].partition("\n")
         written[0] = f"{heading}\n\n{MARKED}\n{rest}"
@@ -120,8 +116,24 @@ def write_lesson(folder: Path, lesson: Lesson, tabs: Mapping[str, Tab]) -> None:
     for backend in tabs:
         shutil.copy(lesson.script(backend), scripts)
     links = (f"{{download}}`{title(b)} <{lesson.name}/{lesson.script(b).name}>`" for b in tabs)
-    written.append(f"The scripts as files: {', '.join(links)}.")
+    written.append(f"Download the code of this lesson as a script: {', '.join(links)}.")
     (folder / f"{lesson.name}.md").write_text("\n\n".join(written) + "\n")
+
+
+def rendered(folder: Path, lesson: Lesson, parts: Sequence[Part], tabs: Mapping[str, Tab], name: str) -> list[str]:
+    """Return the Markdown of the parts of a lesson. The files of its pictures begin with `name`."""
+    written = []
+    for number, part in enumerate(parts):
+        if isinstance(part, Answer):
+            inner = rendered(folder, lesson, part.parts, tabs, f"{name}-{number}")
+            written.append("\n\n".join(["::::::::{dropdown} Answer", *inner, "::::::::"]))
+        elif isinstance(part, CellPlace):
+            written.append(cell_tabs(lesson, part.name, tabs))
+        elif isinstance(part, Picture):
+            written.append(picture(folder, f"{name}-{number}", part, tabs))
+        else:
+            written.append(part)
+    return written
 
 
 def cell_tabs(lesson: Lesson, name: str, tabs: Mapping[str, Tab]) -> str:
@@ -161,7 +173,7 @@ def figure(folder: Path, name: str, wanted: Picture, tabs: Mapping[str, Tab]) ->
 
 
 def agreement(lesson: Lesson, found: Iterable[Comparison]) -> str:
-    """Return a table of the compared values, and how far the backends are apart."""
+    """Return a table of the compared values, and how much the backends differ."""
     ratios = {(c.name, c.backend): c.ratio for c in found}
     backends = list(dict.fromkeys(backend for _, backend in ratios))
     if not ratios:
@@ -169,12 +181,13 @@ def agreement(lesson: Lesson, found: Iterable[Comparison]) -> str:
     rows = [["value", "must be", *map(title, backends)], ["---"] * (2 + len(backends))]
     for name, how in lesson.compare.items():
         roundings = isinstance(how, str) and how != "exact"
-        must = f"within {how}" if roundings else "the same bits" if how == "exact" else "these numbers"
+        must = f"within {how}" if roundings else "the same bits" if how == "exact" else "the stated numbers"
         rows.append([f"`{name}`", must, *(f"{ratios[name, b]:.2g}" if roundings else "yes" for b in backends)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
-        "## What was compared\n\nWhen this page was made, with every script run anew. The numbers are the largest "
-        f"error in units of what the roundings allow, so at most 1.\n\n{table}"
+        "## Do the frameworks agree?\n\nThis page was made by running the scripts and comparing these variables. "
+        "*The same bits* means: equal to NumPy's, bit for bit. Where roundings are allowed, the table shows which part "
+        f"of the allowed error was used, so 1 is the limit.\n\n{table}"
     )
 
 
@@ -183,9 +196,10 @@ def lesson_index(chosen: Iterable[Lesson], backends: Iterable[str]) -> str:
     versions = ", ".join(f"{title(b)} {registry.locate(b).version}" for b in backends)
     names = "\n".join(lesson.name for lesson in chosen)
     return (
-        "# Lessons\n\nEach can be read alone. They follow sections 7.2 to 7.4 of "
-        "[Dive into Deep Learning](https://d2l.ai), and go on from there.\n\n"
-        f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n\nRun with {versions}, on a CPU.\n"
+        "# Lessons\n\nStart with the first one if convolution is new to you. The first five follow sections 7.2 to 7.4 "
+        "of the book [Dive into Deep Learning](https://d2l.ai). The others go further. "
+        "Each lesson ends with exercises and their answers.\n\n"
+        f"```{{toctree}}\n:maxdepth: 1\n:numbered: 1\n\n{names}\n```\n\nThe code was run with {versions}, on a CPU.\n"
     )
 
 
@@ -196,7 +210,7 @@ def title(backend: str) -> str:
 
 
 def tab_set(inner: Mapping[str, str]) -> str:
-    """Return a set of tabs, all of which follow the choice of a framework."""
+    """Return a set of tabs. Choosing a framework in one set chooses it in all."""
     items = (f":::::{{tab-item}} {title(b)}\n:sync: {b}\n\n{text}\n:::::" for b, text in inner.items())
     return "\n\n".join(["::::::{tab-set}\n:sync-group: framework", *items, "::::::"])
 
@@ -211,18 +225,18 @@ def block(directive: str, argument: str, body: str, options: Iterable[str] = ())
 
 
 def api_index(modules: Iterable[str]) -> str:
-    """Return the page of the package, with the list of its modules."""
+    """Return the page of the package, with a list of its modules."""
     names = "\n".join(modules)
     return (
         "# API\n\n```{eval-rst}\n.. automodule:: multiconv\n   :no-members:\n\n"
         "```\n\n`multiconv` itself has the names `Backend`, `BackendInfo`, `ConvSpec`, `Geometry`, `backend`, "
-        "`backends` and the errors; the modules that define them say what they are.\n\n"
+        "`backends` and the errors. They are documented with the modules that define them.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )
 
 
 def api_page(module: str) -> str:
-    """All that is public in a module."""
+    """Return the page of a module, with its public names."""
     return (
         f"# multiconv.{module}\n\n```{{eval-rst}}\n.. automodule:: multiconv.{module}\n   :members:\n"
         f"{'   :show-inheritance:' if module == 'core.errors' else ''}\n```\n"

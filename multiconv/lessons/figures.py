@@ -7,7 +7,8 @@ grey. The same values give the same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ WIDTH = 7.2
 PANEL = 1.6
 FEW_PANELS = {1: 2.4, 2: 2.4}
 MOST_COLUMNS = 6
+TITLE_CHARACTERS = 21
+"""Characters of a title that fit above an image; a longer title wraps."""
 SETTINGS: Any = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
@@ -54,8 +57,8 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
     """Draw a picture of a lesson as SVG.
 
     Images show the values of the reference, or of the first tab if the reference is missing. They are grey from 0 up if
-    no value is negative. Otherwise they go from blue to red, with white at 0. A title gives the smallest and the
-    largest value. Curves and bars show all tabs together. Curves that coincide are drawn as bands.
+    no value is negative. Otherwise they go from blue to red, with white at 0. Under its title, each image has its
+    smallest and largest value. Curves and bars show all tabs together. Curves that coincide are drawn as bands.
 
     Parameters
     ----------
@@ -71,7 +74,8 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
     Raises
     ------
     UsageError
-        If the kind of picture is unknown, there is no tab, or a value has the wrong shape for the kind.
+        If the kind of picture is unknown, there is no tab, the titles are not one for each value, or a value has the
+        wrong shape for the kind.
 
     Examples
     --------
@@ -81,6 +85,8 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
     """
     if picture.kind not in KINDS:
         raise UsageError(f"there is no picture of kind {picture.kind!r}: the kinds are {', '.join(KINDS)}")
+    if picture.titles and len(picture.titles) != len(picture.values):
+        raise UsageError(f"{len(picture.titles)} titles for the {len(picture.values)} values: give each value one")
     if not tabs:
         raise UsageError("a picture needs the values of a backend, and there are none")
     for backend, tab in tabs.items():
@@ -96,24 +102,25 @@ def draw(picture: Picture, tabs: Mapping[str, Tab]) -> str:
         mpl.rcParams.update(SETTINGS)
         mpl.rcParams["svg.hashsalt"] = " ".join((picture.kind, *picture.values))
         figure = Figure(layout="constrained")
-        KINDS[picture.kind](figure, picture.values, tabs)
+        KINDS[picture.kind](figure, picture, tabs)
         svg = StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return _embeddable(svg.getvalue(), picture.caption or ", ".join(picture.values))
 
 
-def _images(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None:
+def _images(figure: Figure, picture: Picture, tabs: Mapping[str, Tab]) -> None:
     """Draw single images side by side, and each stack in rows of its own."""
     tab = tabs.get(REFERENCE) or next(iter(tabs.values()))
     rows: list[list[tuple[str, Host, Host]]] = [[]]
-    for name in names:
+    for number, name in enumerate(picture.values):
         value = tab.values[name].astype(np.float64)
         stack = _stack(name, value)
         several = len(stack) > 1
+        title = picture.title(number, stacked=several)
         for index, image in enumerate(stack):
             if len(rows[-1]) == MOST_COLUMNS or (several and index == 0 and rows[-1]):
                 rows.append([])
-            rows[-1].append((f"{name}[{index}]" if several else name, image, value))
+            rows[-1].append((title.replace("{}", str(index)), image, value))
         if several:
             rows.append([])
     rows = [row for row in rows if row]
@@ -144,20 +151,21 @@ def _image(ax: Axes, title: str, image: Host, value: Host) -> None:
     most = max(abs(lowest), abs(highest)) or 1.0
     colours, least = ("gray", 0.0) if lowest >= 0 else ("RdBu_r", -most)
     ax.imshow(image, colours, vmin=least, vmax=most, interpolation="none")
-    ax.set_title(f"{title}\n{_number(float(image.min()))} to {_number(float(image.max()))}", fontsize=8)
+    smallest_to_largest = f"{_number(float(image.min()))} to {_number(float(image.max()))}"
+    ax.set_title("\n".join([*textwrap.wrap(title, TITLE_CHARACTERS), smallest_to_largest]), fontsize=8)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_anchor("N")
 
 
-def _curves(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None:
+def _curves(figure: Figure, picture: Picture, tabs: Mapping[str, Tab]) -> None:
     """Draw each value in its own axes.
 
     A later backend's line is thinner, so that it does not hide the earlier ones.
     """
     figure.set_size_inches(WIDTH, 3.2)
-    axes = figure.subplots(1, len(names), squeeze=False)[0]
-    for ax, name in zip(axes, names):
+    axes = figure.subplots(1, len(picture.values), squeeze=False)[0]
+    for panel, (ax, name) in enumerate(zip(axes, picture.values)):
         for number, (backend, tab) in enumerate(tabs.items()):
             value = _row(name, tab.values[name])
             ax.plot(
@@ -169,25 +177,26 @@ def _curves(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> No
                 markersize=1.4 * (len(tabs) - number) + 4,
                 label=backend,
             )
-        ax.set_title(name)
+        ax.set_title(picture.title(panel))
         ax.xaxis.get_major_locator().set_params(integer=True)
         _plain(ax)
     _legend(figure, axes[0], len(tabs))
 
 
-def _bars(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None:
+def _bars(figure: Figure, picture: Picture, tabs: Mapping[str, Tab]) -> None:
     """Draw each value in its own axes, with a bar for each element and backend.
 
     If all values are scalars, they share one panel.
     """
     figure.set_size_inches(WIDTH, 3.2)
+    names, titles = picture.values, [picture.title(number) for number in range(len(picture.values))]
     if all(tab.values[name].ndim == 0 for tab in tabs.values() for name in names):
-        panels = [("", names, {b: np.array([tab.values[name] for name in names]) for b, tab in tabs.items()})]
+        panels = [("", titles, {b: np.array([tab.values[name] for name in names]) for b, tab in tabs.items()})]
     else:
         panels = []
-        for name in names:
+        for name, title in zip(names, titles):
             rows = {backend: _row(name, np.atleast_1d(tab.values[name])) for backend, tab in tabs.items()}
-            panels.append((name, [str(i) for i in range(max(map(len, rows.values())))], rows))
+            panels.append((title, [str(i) for i in range(max(map(len, rows.values())))], rows))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, labels, values) in zip(axes, panels):
         width = 0.8 / len(tabs)
@@ -200,7 +209,7 @@ def _bars(figure: Figure, names: Sequence[str], tabs: Mapping[str, Tab]) -> None
     _legend(figure, axes[0], len(tabs))
 
 
-KINDS: dict[str, Callable[[Figure, Sequence[str], Mapping[str, Tab]], None]] = {
+KINDS: dict[str, Callable[[Figure, Picture, Mapping[str, Tab]], None]] = {
     "images": _images,
     "curves": _curves,
     "bars": _bars,

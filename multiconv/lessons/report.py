@@ -12,7 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from multiconv.lessons.run import CellPlace, Comparison, Lesson, Picture, Tab
+from multiconv.lessons.run import Answer, CellPlace, Comparison, Lesson, Picture, Tab
 
 NARROW = 100
 """Width in columns below which the output is printed under the code, not beside it."""
@@ -38,6 +38,8 @@ def print_lesson(
 ) -> None:
     """Print a lesson with the code and output of some backends, and the comparison of all of them.
 
+    The answers to the exercises are printed after the text.
+
     Parameters
     ----------
     of : Lesson
@@ -49,16 +51,26 @@ def print_lesson(
     console : rich.console.Console
     """
     code = {backend: {cell.name: cell.code for cell in of.cells(backend)} for backend in shown}
-    for part in of.parts:
+
+    def show(part: str | CellPlace | Picture) -> None:
         if isinstance(part, CellPlace):
             for backend in shown:
                 printed = tabs[backend].outputs.get(part.name, "")
                 console.print(_cell(backend, code[backend][part.name], printed, console.width))
         elif isinstance(part, Picture):
-            console.print(Text(f"[picture of {', '.join(part.values)}] {part.caption}\n", "dim"))
+            console.print(Text(f"[picture] {part.caption}\n", "dim"))
         else:
             console.print(Markdown(_formulas_as_code(part)))
             console.print()
+
+    for part in of.parts:
+        if not isinstance(part, Answer):
+            show(part)
+    for part in of.parts:
+        if isinstance(part, Answer):
+            show(f"### Answer to exercise {part.exercise}")
+            for piece in part.parts:
+                show(piece)
     for backend, tab in tabs.items():
         if tab.error is not None:
             console.print(Text(f"{backend} failed {tab.error}", "bold red"))
@@ -88,7 +100,7 @@ def _cell(backend: str, code: str, printed: str, width: int) -> Panel:
 def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Comparison]) -> Table:
     """Return a table with a row for each value and a column for each backend.
 
-    A cell is "exact", or the error in units of the allowed error.
+    A cell is "exact", or the share of the allowed error that was used.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     backends = [backend for backend, tab in tabs.items() if tab.error is None]
@@ -97,11 +109,12 @@ def _compared(of: Lesson, tabs: Mapping[str, Tab], comparisons: Sequence[Compari
     found = {(c.name, c.backend): c for c in comparisons}
     for name, how in of.compare.items():
         row = [found[name, backend] for backend in backends]
-        table.add_row(name, how if isinstance(how, str) else "as stated", *map(_verdict, row))
+        must = "as stated" if not isinstance(how, str) else how if how == "exact" else f"within {how}"
+        table.add_row(name, must, *map(_verdict, row))
     return table
 
 
 def _verdict(comparison: Comparison) -> Text:
     if comparison.fault is not None:
         return Text(comparison.fault, "bold red")
-    return Text("exact" if comparison.ratio == 0 else f"{comparison.ratio:.3f} of it", "green")
+    return Text("exact" if comparison.ratio == 0 else f"{100 * comparison.ratio:.2g}% of the limit", "green")

@@ -2,7 +2,8 @@
 
 A lesson is a folder in ``multiconv/data/lessons``. It has a ``text.md``, in MyST Markdown, and a script for each
 backend. All scripts have the same named cells. The text names a cell where its code and output belong, and the values
-to draw in pictures. The front matter of the text says which values the five scripts must agree on, and how closely.
+to draw in pictures. The answer to an exercise stands between ``:::{answer} N`` and ``:::``, and is shown on demand. The
+front matter of the text says which values the five scripts must agree on, and how closely.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +43,7 @@ BLOCK = re.compile(
     r"^(?P<fence>`{3,})\{(?P<kind>cell|picture)\}[ ]*(?P<argument>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$\n?",
     re.MULTILINE | re.DOTALL,
 )
+ANSWER = re.compile(r"^:::\{answer\} (?P<exercise>\d+)\n(?P<body>.*?)^:::$\n?", re.MULTILINE | re.DOTALL)
 ROUNDINGS = re.compile(r"(\d+) roundings?")
 
 
@@ -82,15 +84,49 @@ class Picture:
     caption : str
     each : bool
         Whether each backend has its own picture. Otherwise one picture shows all backends.
+    titles : tuple of str
+        A title for each value. ``{}`` in it is the number of the image in a stack. Default: the names of the values.
     """
 
     values: tuple[str, ...]
     kind: str = "images"
     caption: str = ""
     each: bool = False
+    titles: tuple[str, ...] = ()
+
+    def title(self, number: int, *, stacked: bool = False) -> str:
+        """Return the title of a value, with ``{}`` for the number of an image if the value is a stack.
+
+        Examples
+        --------
+        >>> Picture(("first_kernel",)).title(0)
+        'first kernel'
+        >>> Picture(("first_kernel",)).title(0, stacked=True)
+        'first kernel {}'
+        """
+        if self.titles:
+            return self.titles[number]
+        words = self.values[number].replace("_", " ")
+        return f"{words} {{}}" if stacked else words
 
 
-Part = str | CellPlace | Picture
+@dataclass(frozen=True)
+class Answer:
+    """The answer to an exercise, which is shown on demand.
+
+    Attributes
+    ----------
+    exercise : int
+        Number of the exercise.
+    parts : tuple
+        The text, cells and pictures of the answer.
+    """
+
+    exercise: int
+    parts: tuple[str | CellPlace | Picture, ...]
+
+
+Part = str | CellPlace | Picture | Answer
 
 
 @dataclass(frozen=True)
@@ -133,17 +169,20 @@ class Lesson:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """Return the text in pieces: Markdown, places of cells, and pictures."""
+        """Return the text in pieces: Markdown, places of cells, pictures, and answers to exercises."""
         parts: list[Part] = []
         text, end = self._front_matter[1], 0
-        for block in BLOCK.finditer(text):
-            if between := text[end : block.start()].strip("\n"):
-                parts.append(between)
-            parts.append(_part(block))
-            end = block.end()
-        if rest := text[end:].strip("\n"):
-            parts.append(rest)
+        for answer in ANSWER.finditer(text):
+            parts.extend(_without_answers(text[end : answer.start()]))
+            parts.append(Answer(int(answer["exercise"]), tuple(_without_answers(answer["body"]))))
+            end = answer.end()
+        parts.extend(_without_answers(text[end:]))
         return parts
+
+    @property
+    def all_parts(self) -> list[str | CellPlace | Picture]:
+        """Return the pieces of the text in order, with those of each answer in place of the answer."""
+        return [piece for part in self.parts for piece in (part.parts if isinstance(part, Answer) else [part])]
 
     def script(self, backend: str) -> Path:
         """Return the path of a backend's script."""
@@ -167,7 +206,7 @@ class Lesson:
     @property
     def values(self) -> list[str]:
         """Return the names of the variables that are compared or drawn."""
-        drawn = (name for part in self.parts if isinstance(part, Picture) for name in part.values)
+        drawn = (name for part in self.all_parts if isinstance(part, Picture) for name in part.values)
         return list(dict.fromkeys([*self.compare, *drawn]))
 
 
@@ -330,7 +369,18 @@ def comparisons(of: Lesson, tabs: Mapping[str, Tab]) -> list[Comparison]:
     ]
 
 
-def _part(block: re.Match[str]) -> Part:
+def _without_answers(text: str) -> Iterator[str | CellPlace | Picture]:
+    end = 0
+    for block in BLOCK.finditer(text):
+        if between := text[end : block.start()].strip("\n"):
+            yield between
+        yield _part(block)
+        end = block.end()
+    if rest := text[end:].strip("\n"):
+        yield rest
+
+
+def _part(block: re.Match[str]) -> CellPlace | Picture:
     if block["kind"] == "cell":
         return CellPlace(block["argument"].strip())
     options = dict(re.findall(r"^:(\w+):[ ]*(.*)$", block["body"], re.MULTILINE))
@@ -339,6 +389,7 @@ def _part(block: re.Match[str]) -> Part:
         options.get("kind", "images"),
         options.get("caption", ""),
         options.get("each", "no") == "yes",
+        tuple(title.strip() for title in options["titles"].split("|")) if "titles" in options else (),
     )
 
 

@@ -173,7 +173,7 @@ def catalogue() -> tuple[Quirk, ...]:
     Examples
     --------
     >>> catalogue()[0].title
-    'np.correlate swaps its arguments if the second is longer, and then the result comes backwards'
+    'np.correlate swaps its arguments if the second is longer, and then reverses the result'
     """
     return tuple(quirk for framework in ORDER for quirk in _read(framework))
 

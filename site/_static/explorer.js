@@ -363,7 +363,7 @@ document.addEventListener("DOMContentLoaded", () => {
         [...tr.cells].forEach((td, q) => {
           const last = p >= g.padded[0] - g.dropped[0] || q >= g.padded[1] - g.dropped[1];
           td.classList.toggle("dropped", last);
-          if (last) td.title = "no output sees it: the floor drops it";
+          if (last) td.title = "lost: no window reaches it, because the size is rounded down";
         });
       });
       return made;

@@ -74,6 +74,24 @@ def test_images_are_the_references_and_those_of_another_where_there_is_none():
     assert "1 to 12" in draw(picture, {"torch": other})
 
 
+def test_titles_are_in_words():
+    svg = draw(Picture(("stack", "image"), titles=("kernel {}", "the input")), tabs("numpy"))
+    assert [words for words in re.findall(r">([^<>]+)</text>", svg) if " to " not in words] == [
+        "kernel 0",
+        "kernel 1",
+        "the input",
+    ]
+    assert ">the losses</text>" in draw(Picture(("losses",), "curves", titles=("the losses",)), tabs("numpy"))
+    assert ">the times</text>" in draw(Picture(("losses",), "bars", titles=("the times",)), tabs("numpy"))
+    assert ">seconds</text>" in draw(Picture(("time",), "bars", titles=("seconds",)), tabs("numpy"))
+
+
+def test_a_long_title_wraps():
+    svg = draw(Picture(("image",), titles=("what the framework's operator gives",)), tabs("numpy"))
+    assert ">what the framework's</text>" in svg
+    assert ">operator gives</text>" in svg
+
+
 @pytest.mark.parametrize(
     ("picture", "of", "words"),
     [
@@ -83,6 +101,7 @@ def test_images_are_the_references_and_those_of_another_where_there_is_none():
             "there is no picture of kind 'pie': the kinds are images, curves, bars",
         ),
         (Picture(("image",)), (), "needs the values of a backend"),
+        (Picture(("image",), titles=("a", "b")), ("numpy",), "2 titles for the 1 values: give each value one"),
         (Picture(("nothing",)), ("numpy",), "numpy has no value nothing to draw"),
         (Picture(("losses",)), ("numpy",), r"losses of shape \(10,\) is no image"),
         (Picture(("image",), "curves"), ("numpy",), r"image of shape \(3, 4\) is no row of numbers"),

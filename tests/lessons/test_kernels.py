@@ -154,6 +154,31 @@ def test_smoothing_sharpening_shift_and_identity():
     }
 
 
+@pytest.mark.parametrize(
+    ("kernel", "along"),
+    [
+        (SOBEL_X, "the columns"),
+        (np.negative(SOBEL_X), "the columns"),
+        (np.array(SOBEL_X) / 3, "the columns"),
+        (SOBEL_Y, "the rows"),
+        (second_derivative(0), "the columns"),
+        ([[1, -1]], None),
+        ([[0, 0, 0], [-1, 0, 1], [0, 0, 0]], None),
+        ([[1, -1], [-1, 1]], None),
+        (ROBERTS, None),
+        (LAPLACIAN_4, None),
+        (BINOMIAL, None),
+        (SHIFT, None),
+        ([[0, 0], [0, 0]], None),
+    ],
+)
+def test_an_edge_kernel_smooths_along_its_edge(kernel, along):
+    found = describe(kernel)
+    assert found.smooths_along == along
+    assert f"and smooths along {along}" in found.sentence or along is None
+    assert ("smooths along" in found.sentence) == (along is not None)
+
+
 def test_spread_is_the_standard_deviation_of_the_weights():
     assert describe(BOX).spread == pytest.approx(((2 / 3) ** 0.5,) * 2, rel=1e-14)
     assert describe([[1, 4, 6, 4, 1]]).spread == (0, 1)
@@ -247,7 +272,8 @@ def test_every_description_can_be_read_and_written(kernel):
 
 def test_sentences():
     assert describe(SOBEL_Y).sentence == (
-        "A band-pass kernel of 3 x 3 that takes the first derivative from top to bottom (270 degrees), times 8; "
+        "A band-pass kernel of 3 x 3 that takes the first derivative from top to bottom (270 degrees), times 8, "
+        "and smooths along the rows; "
         "DC gain 0; separable: the column (1, 0, -1) times the row (-1, -2, -1); antisymmetric under a half turn, not "
         "isotropic (anisotropy 0.48)."
     )

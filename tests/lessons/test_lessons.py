@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import re
 import shutil
@@ -9,20 +11,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbclient
 import nbformat
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from multiconv.cli.main import main
 from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.lessons import run as lessons
 from multiconv.lessons.notebooks import export, notebook
-from multiconv.lessons.run import BACKENDS, CellPlace, Comparison, Lesson, Picture, Tab, comparisons, lesson, run
+from multiconv.lessons.report import print_lesson
+from multiconv.lessons.run import (
+    BACKENDS,
+    Answer,
+    CellPlace,
+    Comparison,
+    Lesson,
+    Picture,
+    Tab,
+    comparisons,
+    lesson,
+    run,
+)
 
 ALL = lessons.lessons()
 NAMES = [one.name for one in ALL]
+EXERCISE = re.compile(r"^\*\*(\d+)\.", re.MULTILINE)
 
 
 def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
@@ -41,14 +58,35 @@ def written(folder: Path, name: str, compare: str, **scripts: str) -> Lesson:
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
 def test_the_five_have_the_same_cells_and_the_text_places_each_once(one: Lesson) -> None:
-    placed = [part.name for part in one.parts if isinstance(part, CellPlace)]
+    placed = [part.name for part in one.all_parts if isinstance(part, CellPlace)]
     assert len(placed) == len(set(placed))
     for backend in BACKENDS:
         assert [cell.name for cell in one.cells(backend)] == placed, backend
         assert one.script(backend).read_text().startswith("# %% "), backend
         assert "multiconv" not in one.script(backend).read_text()
     assert one.compare
-    assert {part.kind for part in one.parts if isinstance(part, Picture)} <= {"images", "curves", "bars"}
+    assert {part.kind for part in one.all_parts if isinstance(part, Picture)} <= {"images", "curves", "bars"}
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+def test_every_exercise_is_followed_by_its_answer_folded_away(one: Lesson) -> None:
+    pairs = list(zip(one.parts, one.parts[1:]))
+    asked = [(int(n), after) for part, after in pairs if isinstance(part, str) for n in EXERCISE.findall(part)]
+    assert [number for number, _ in asked] == list(range(1, len(asked) + 1)) != []
+    for number, answer in asked:
+        assert isinstance(answer, Answer), number
+        assert answer.exercise == number
+        assert isinstance(answer.parts[0], str), number
+    assert sum(isinstance(part, Answer) for part in one.parts) == len(asked)
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+def test_pictures_speak_in_words(one: Lesson) -> None:
+    for part in one.all_parts:
+        if isinstance(part, Picture):
+            assert part.caption
+            assert len(part.titles) == len(part.values), part.values
+            assert not re.search(r"\w_\w|\w\[", " ".join([part.caption, *part.titles])), part
 
 
 def test_they_are_in_an_order() -> None:
@@ -190,6 +228,68 @@ def test_what_a_lesson_declares_must_be_understood(tmp_path: Path) -> None:
         compared("about right", [1.0], [1.0], tmp_path)
 
 
+# ---- Answers to exercises
+
+WITH_AN_ANSWER = """+++
+title = 'T'
+order = 1
+compare = {v = 1}
++++
+**1.** How much?
+
+:::{answer} 1
+So much:
+
+```{cell} b
+```
+
+```{picture} v
+:kind: bars
+:titles: how much
+```
+:::
+
+After it.
+
+```{cell} a
+```
+"""
+
+
+@pytest.fixture
+def with_an_answer(tmp_path: Path) -> Lesson:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "text.md").write_text(WITH_AN_ANSWER)
+    (tmp_path / "x" / "numpy.py").write_text("# %% b\nv = 1\nprint('solved')\n# %% a\nprint('went on')\n")
+    return Lesson("x", tmp_path / "x")
+
+
+def test_an_answer_holds_its_text_cells_and_pictures(with_an_answer: Lesson) -> None:
+    solution = Picture(("v",), "bars", titles=("how much",))
+    answer = Answer(1, ("So much:", CellPlace("b"), solution))
+    assert with_an_answer.parts == ["**1.** How much?", answer, "After it.", CellPlace("a")]
+    assert with_an_answer.all_parts == ["**1.** How much?", *answer.parts, "After it.", CellPlace("a")]
+    assert with_an_answer.values == ["v"]
+
+
+def test_an_answer_is_collapsed_in_a_notebook(with_an_answer: Lesson) -> None:
+    question, text, code, drawing, after, last = notebook(with_an_answer, "numpy").cells
+    assert text.source == "<details><summary>Answer to exercise 1</summary>\n\nSo much:\n\n</details>"
+    for hidden in (code, drawing):
+        assert hidden.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
+    assert "details" not in question.source + after.source
+    assert "jupyter" not in last.metadata
+
+
+def test_a_terminal_prints_the_answers_after_the_text(
+    with_an_answer: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
+    ran = CliRunner().invoke(main, ["lesson", "run", "x", "--backend", "numpy"])
+    places = [ran.output.index(words) for words in ("How much?", "went on", "Answer to exercise 1", "solved")]
+    assert places == sorted(places)
+
+
 # ---- Notebooks
 
 
@@ -203,6 +303,35 @@ def test_a_notebook_runs_from_top_to_bottom(tmp_path: Path, backend: str) -> Non
     printed = [o for cell in done.cells if cell.cell_type == "code" for o in cell.outputs]
     assert any(o.output_type == "stream" and o.text.strip() for o in printed)
     assert any("image/png" in o.get("data", {}) for o in printed)
+
+
+def test_a_notebook_draws_positive_red_and_negative_blue_and_titles_in_words(tmp_path: Path) -> None:
+    script = "# %% a\nimport numpy as np\ns = np.array([[[1, -2]], [[0, 4]]])\ng = np.array([[0, 3]])\n"
+    one = written(tmp_path, "x", "{}", numpy=script)
+    text = one.folder / "text.md"
+    text.write_text(text.read_text() + "```{picture} s g\n:titles: kernel {} | the image\n:caption: C\n```\n")
+    code, drawing = (cell.source for cell in notebook(one, "numpy").cells)
+    with plt.ioff():
+        exec(code + "\n" + drawing.replace("plt.show()", ""), {})  # as a notebook runs it
+    figure = plt.gcf()
+    drawn = [(ax.get_title(), *ax.images[0].get_clim(), ax.images[0].get_cmap().name) for ax in figure.axes]
+    assert drawn == [("kernel 0", -4, 4, "RdBu_r"), ("kernel 1", -4, 4, "RdBu_r"), ("the image", 0, 3, "gray")]
+    assert figure.get_suptitle() == "C"
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("one", ALL, ids=NAMES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_drawing_in_a_notebook_overwrites_no_variable_of_the_lesson(one: Lesson, backend: str) -> None:
+    used = {node.id for node in ast.walk(ast.parse(one.script(backend).read_text())) if isinstance(node, ast.Name)}
+    drawings = [cell.source for cell in notebook(one, backend).cells if "plt.show()" in cell.source]
+    for statement in ast.parse("\n".join(drawings)).body:
+        if isinstance(statement, ast.Import):
+            assert ast.unparse(statement) in ("import matplotlib.pyplot as plt", "import numpy as np")
+        elif isinstance(statement, ast.FunctionDef):
+            assert statement.name not in used
+        else:
+            assert isinstance(statement, ast.Expr)  # a call, which binds no name
 
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)
@@ -255,6 +384,17 @@ def test_a_lesson_is_shown_with_code_and_output() -> None:
     assert "def corr2d(X, K):" in ran.output
     assert "[[19. 25.]" in ran.output
     assert re.search(r"\nY +as stated +exact", ran.output)
+
+
+def test_the_table_shows_how_much_of_the_limit_was_used(tmp_path: Path) -> None:
+    one = written(tmp_path, "x", "{v = '2 roundings'}", numpy="# %% a\nv = 4.0\n", torch="# %% a\nv = 4.0\n")
+    of = {
+        "numpy": Tab("numpy", values={"v": np.array(4.0)}),
+        "torch": Tab("torch", values={"v": np.array(4 + 2.0**-22)}),
+    }
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_lesson(one, of, [], comparisons(one, of), console)
+    assert re.search(r"\nv +within 2 roundings +exact +50% of the limit", console.export_text())
 
 
 def test_a_disagreement_is_shown_and_is_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def test_a_fence_is_longer_than_any_in_the_code(build):
     assert build.block("code-block", "python", 'print("````")\n').startswith("`````{code-block} python\n")
 
 
+def test_the_answer_to_an_exercise_is_folded(build, tmp_path):
+    (tmp_path / "text.md").write_text("+++\ntitle = 'T'\norder = 1\n+++\n**1.** Q?\n\n:::{answer} 1\nA.\n:::\n\nB.\n")
+    lesson = lessons.Lesson("one", tmp_path)
+    written = build.rendered(tmp_path, lesson, lesson.parts, {}, "one")
+    assert written == ["**1.** Q?", "::::::::{dropdown} Answer\n\nA.\n\n::::::::", "B."]
+
+
 def test_a_script_that_fails_and_values_that_disagree_are_named(build, tmp_path):
     import numpy as np
 
@@ -137,6 +144,19 @@ def test_a_lesson_shows_code_output_marked_lines_maths_and_pictures(site, browse
         assert any("import torch" in line for line in tab.locator(".hll").all_inner_texts())
         assert page.locator("math").count() >= 1
         assert page.locator(".picture svg").first.bounding_box()["width"] > 100
+        assert faults == []
+
+
+@pytest.mark.browser
+def test_the_answer_to_an_exercise_opens_by_a_click(site, browser):
+    with watched(browser) as (page, faults):
+        page.goto((site / "lessons" / "cross-correlation.html").as_uri())
+        answer = page.locator("details.sd-dropdown").first
+        assert not answer.get_by_text("finds the diagonal").first.is_visible()
+        answer.locator("summary").click()
+        assert answer.get_by_text("finds the diagonal").first.is_visible()
+        assert answer.locator(".sd-tab-set").first.is_visible()
+        assert answer.locator(".picture svg").is_visible()
         assert faults == []
 
 

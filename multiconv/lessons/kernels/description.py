@@ -126,6 +126,23 @@ class KernelDescription:
         ]
         return "; ".join(parts) + "."
 
+    @property
+    def smooths_along(self) -> str | None:
+        """Return along what a separable derivative smooths: ``"the columns"``, ``"the rows"``, or None.
+
+        Examples
+        --------
+        >>> from multiconv.lessons.kernels import describe
+        >>> describe([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]).smooths_along
+        'the columns'
+        >>> describe([[-1, 0, 1]]).smooths_along is None
+        True
+        """
+        if not self.order or self.factors is None:
+            return None
+        column, row = map(_is_mean, self.factors)
+        return "the columns" if column else "the rows" if row else None
+
     def _does(self) -> str:
         if self.identity:
             return "leaves the image unchanged"
@@ -136,7 +153,8 @@ class KernelDescription:
         if self.sharpening:
             return f"sharpens (gain {_text(self.dc_gain)} at the mean, {_text(self.peak_gain)} at most)"
         if self.derivative is not None:
-            return f"takes {_derivative_text(self)}"
+            smooths = f", and smooths along {self.smooths_along}" if self.smooths_along else ""
+            return f"takes {_derivative_text(self)}{smooths}"
         return f"has its largest gain, {_text(self.peak_gain)}, at {_text(self.peak_frequency)} cycles per pixel"
 
     def _round(self) -> str:
@@ -166,7 +184,7 @@ def table(description: KernelDescription) -> list[tuple[str, str]]:
     DC gain            0
     band               band-pass, strongest (6) at 0.25 cycles per pixel
     derivative         the first derivative from left to right (0 degrees), times 6
-    smooths            no
+    smooths            along the columns
     sharpens           no
     separable          the column (1, 1, 1) times the row (-1, 0, 1)
     isotropic          no (anisotropy 0.53)
@@ -183,7 +201,7 @@ def table(description: KernelDescription) -> list[tuple[str, str]]:
         ("DC gain", _text(d.dc_gain)),
         ("band", f"{d.band}, strongest ({_text(d.peak_gain)}) at {_text(d.peak_frequency)} cycles per pixel"),
         ("derivative", "none" if d.derivative is None else _derivative_text(d)),
-        ("smooths", f"yes, {_spread_text(d.spread)}" if d.spread else "no"),
+        ("smooths", _smoothing_text(d)),
         (
             "sharpens",
             f"yes, gain {_text(d.dc_gain)} at the mean, {_text(d.peak_gain)} at most" if d.sharpening else "no",
@@ -212,6 +230,18 @@ def _text(value: Number) -> str:
 
 def _list(values: Sequence[Number]) -> str:
     return f"({', '.join(_text(value) for value in values)})"
+
+
+def _is_mean(factor: Sequence[Number]) -> bool:
+    """Return whether a factor averages: it has several entries that are not zero, all of one sign."""
+    several = sum(k != 0 for k in factor) > 1
+    return several and (all(k >= 0 for k in factor) or all(k <= 0 for k in factor))
+
+
+def _smoothing_text(d: KernelDescription) -> str:
+    if d.spread:
+        return f"yes, {_spread_text(d.spread)}"
+    return f"along {d.smooths_along}" if d.smooths_along else "no"
 
 
 def _spread_text(spread: tuple[float, float]) -> str:

@@ -48,7 +48,7 @@ print(Y_operator)
 print(Y_strict)
 both_axes_flipped = bool((Y_strict == convolve(X, K)).all())
 one_axis_flipped = bool((Y_one_axis == convolve(X, K)).all())
-print("as the stamps:", both_axes_flipped, one_axis_flipped)
+print("equal to the stamps:", both_axes_flipped, one_axis_flipped)
 
 # %% names
 x = jnp.array([1, 2, 3, 4, 5], dtype="float32")
@@ -97,7 +97,7 @@ K_padded = jnp.pad(K, ((4, 4), (5, 5)))
 correlated = operator(X_padded, K)
 correlated_swapped = operator(K_padded, X)
 cross_correlation_commutes = bool((correlated == correlated_swapped).all())
-print("cross-correlation:", cross_correlation_commutes)
+print("the same for cross-correlation:", cross_correlation_commutes)
 turned = bool((correlated == correlated_swapped[::-1, ::-1]).all())
 print("turned by 180°:", turned)
 
@@ -106,7 +106,7 @@ K_symmetric = K * K[::-1, ::-1]
 Y_symmetric = operator(X, K_symmetric)
 print(K_symmetric)
 symmetric_agrees = bool((Y_symmetric == strict(X, K_symmetric)).all())
-print("no matter:", symmetric_agrees)
+print("the same output:", symmetric_agrees)
 
 
 # %% transposed
@@ -119,5 +119,5 @@ def transpose(X, K, transpose_kernel):
 
 transposed = transpose(X, K, transpose_kernel=True)
 transposed_is_convolution = bool((transposed == convolved).all())
-print("full convolution:", transposed_is_convolution)
+print("equal to the full strict convolution:", transposed_is_convolution)
 print("without transpose_kernel:", bool((transpose(X, K, transpose_kernel=False) == convolved).all()))

@@ -48,7 +48,7 @@ print(Y_strict)
 Y_stamps = convolve(X, K)
 both_axes_flipped = bool((Y_strict == Y_stamps).min() == 1)
 one_axis_flipped = bool((Y_one_axis == Y_stamps).min() == 1)
-print("as the stamps:", both_axes_flipped, one_axis_flipped)
+print("equal to the stamps:", both_axes_flipped, one_axis_flipped)
 
 # %% names
 x = nd.array([1, 2, 3, 4, 5], dtype="float32")
@@ -98,7 +98,7 @@ K_padded[4:-4, 5:-5] = K
 correlated = operator(X_padded, K)
 correlated_swapped = operator(K_padded, X)
 cross_correlation_commutes = bool((correlated == correlated_swapped).min() == 1)
-print("cross-correlation:", cross_correlation_commutes)
+print("the same for cross-correlation:", cross_correlation_commutes)
 turned = bool((correlated == correlated_swapped.flip((0, 1))).min() == 1)
 print("turned by 180°:", turned)
 
@@ -107,10 +107,10 @@ K_symmetric = K * K.flip((0, 1))
 Y_symmetric = operator(X, K_symmetric)
 print(K_symmetric)
 symmetric_agrees = bool((Y_symmetric == strict(X, K_symmetric)).min() == 1)
-print("no matter:", symmetric_agrees)
+print("the same output:", symmetric_agrees)
 
 # %% transposed
 X_4d, K_4d = X.reshape((1, 1, 5, 6)), K.reshape((1, 1, 3, 3))
 transposed = nd.Deconvolution(X_4d, K_4d, kernel=(3, 3), num_filter=1, no_bias=True)[0, 0]
 transposed_is_convolution = bool((transposed == convolved).min() == 1)
-print("full convolution:", transposed_is_convolution)
+print("equal to the full strict convolution:", transposed_is_convolution)

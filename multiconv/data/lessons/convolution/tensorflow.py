@@ -47,7 +47,7 @@ print(Y_strict)
 Y_stamps = convolve(X, K)
 both_axes_flipped = bool(tf.reduce_all(Y_strict == Y_stamps))
 one_axis_flipped = bool(tf.reduce_all(Y_one_axis == Y_stamps))
-print("as the stamps:", both_axes_flipped, one_axis_flipped)
+print("equal to the stamps:", both_axes_flipped, one_axis_flipped)
 
 # %% names
 x = tf.constant([1, 2, 3, 4, 5], dtype="float32")
@@ -93,7 +93,7 @@ K_padded = tf.pad(K, [[4, 4], [5, 5]])
 correlated = operator(X_padded, K)
 correlated_swapped = operator(K_padded, X)
 cross_correlation_commutes = bool(tf.reduce_all(correlated == correlated_swapped))
-print("cross-correlation:", cross_correlation_commutes)
+print("the same for cross-correlation:", cross_correlation_commutes)
 turned = bool(tf.reduce_all(correlated == correlated_swapped[::-1, ::-1]))
 print("turned by 180°:", turned)
 
@@ -102,9 +102,9 @@ K_symmetric = K * K[::-1, ::-1]
 Y_symmetric = operator(X, K_symmetric)
 print(K_symmetric)
 symmetric_agrees = bool(tf.reduce_all(Y_symmetric == strict(X, K_symmetric)))
-print("no matter:", symmetric_agrees)
+print("the same output:", symmetric_agrees)
 
 # %% transposed
 transposed = tf.nn.conv2d_transpose(X[None, :, :, None], K[:, :, None, None], (1, 7, 8, 1), 1, "VALID")[0, :, :, 0]
 transposed_is_convolution = bool(tf.reduce_all(transposed == convolved))
-print("full convolution:", transposed_is_convolution)
+print("equal to the full strict convolution:", transposed_is_convolution)

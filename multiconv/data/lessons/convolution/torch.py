@@ -47,7 +47,7 @@ print(Y_operator)
 print(Y_strict)
 both_axes_flipped = bool((Y_strict == convolve(X, K)).all())
 one_axis_flipped = bool((Y_one_axis == convolve(X, K)).all())
-print("as the stamps:", both_axes_flipped, one_axis_flipped)
+print("equal to the stamps:", both_axes_flipped, one_axis_flipped)
 
 # %% names
 x = torch.tensor([1, 2, 3, 4, 5], dtype=torch.float32)
@@ -94,7 +94,7 @@ K_padded = nn.functional.pad(K, (5, 5, 4, 4))
 correlated = operator(X_padded, K)
 correlated_swapped = operator(K_padded, X)
 cross_correlation_commutes = bool((correlated == correlated_swapped).all())
-print("cross-correlation:", cross_correlation_commutes)
+print("the same for cross-correlation:", cross_correlation_commutes)
 turned = bool((correlated == correlated_swapped.flip(0, 1)).all())
 print("turned by 180°:", turned)
 
@@ -103,9 +103,9 @@ K_symmetric = K * K.flip(0, 1)
 Y_symmetric = operator(X, K_symmetric)
 print(K_symmetric)
 symmetric_agrees = bool((Y_symmetric == strict(X, K_symmetric)).all())
-print("no matter:", symmetric_agrees)
+print("the same output:", symmetric_agrees)
 
 # %% transposed
 transposed = nn.functional.conv_transpose2d(X[None, None], K[None, None])[0, 0]
 transposed_is_convolution = bool((transposed == convolved).all())
-print("full convolution:", transposed_is_convolution)
+print("equal to the full strict convolution:", transposed_is_convolution)

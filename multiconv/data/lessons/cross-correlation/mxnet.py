@@ -100,7 +100,7 @@ diagonal_kernel_transposed = corr2d(X_diagonal, K_edges.T)
 print(edges_kernel_transposed)
 edges_agree = bool((edges_kernel_transposed == edges.T).min() == 1)
 diagonals_agree = bool((diagonal_kernel_transposed == diagonal_transposed.T).min() == 1)
-print("the transposed answers:", edges_agree, diagonals_agree)
+print("equal to the transposed outputs:", edges_agree, diagonals_agree)
 
 # %% higher-derivatives
 second_derivative = corr2d(t * t, nd.array([[1, -2, 1]], dtype="float32"))

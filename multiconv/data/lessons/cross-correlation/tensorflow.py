@@ -94,7 +94,7 @@ diagonal_kernel_transposed = corr2d(X_diagonal, tf.transpose(K_edges))
 print(edges_kernel_transposed)
 edges_agree = bool(tf.reduce_all(edges_kernel_transposed == tf.transpose(edges)))
 diagonals_agree = bool(tf.reduce_all(diagonal_kernel_transposed == tf.transpose(diagonal_transposed)))
-print("the transposed answers:", edges_agree, diagonals_agree)
+print("equal to the transposed outputs:", edges_agree, diagonals_agree)
 
 # %% higher-derivatives
 second_derivative = corr2d(t * t, tf.constant([[1, -2, 1]], dtype="float32"))

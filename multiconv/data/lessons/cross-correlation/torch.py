@@ -95,7 +95,7 @@ diagonal_kernel_transposed = corr2d(X_diagonal, K_edges.T)
 print(edges_kernel_transposed)
 edges_agree = bool((edges_kernel_transposed == edges.T).all())
 diagonals_agree = bool((diagonal_kernel_transposed == diagonal_transposed.T).all())
-print("the transposed answers:", edges_agree, diagonals_agree)
+print("equal to the transposed outputs:", edges_agree, diagonals_agree)
 
 # %% higher-derivatives
 second_derivative = corr2d(t * t, torch.tensor([[1.0, -2.0, 1.0]]))

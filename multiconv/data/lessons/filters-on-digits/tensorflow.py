@@ -51,14 +51,14 @@ for label, row in enumerate(means.numpy().tolist()):
     print(f"{label:5} {row[0]:5.1f} {row[1]:5.1f} {row[2]:8.1f} {row[3]:9.1f} {names[int(strongest[label])]}")
 best_label = tf.argmax(means, axis=0)
 for k in range(4):
-    print(f"{names[k]} answers most for label {int(best_label[k])}")
+    print(f"{names[k]} responds most to label {int(best_label[k])}")
 
 # %% exercise-transpose
 turned = tf.linalg.matrix_transpose(filters(tf.linalg.matrix_transpose(X)))
 turned_top_error = tf.reduce_max(tf.abs(turned[:, 0] - answers[:, 1]))
 turned_right_error = tf.reduce_max(tf.abs(turned[:, 3] + answers[:, 3]))
-print("top filter, turned there and back, less left filter:", float(turned_top_error))
-print("top-right filter, turned there and back, plus itself:", float(turned_right_error))
+print("top filter, transposed there and back, minus left filter:", float(turned_top_error))
+print("top-right filter, transposed there and back, plus itself:", float(turned_right_error))
 
 # %% exercise-sums
 brighter, cut = X[:1] + 100, X[:1, :, 10:]
@@ -77,5 +77,5 @@ print("from row 13:", [round(s) for s in steepness[13, 4:18].numpy().tolist()])
 # %% exercise-difference
 difference = kernels[:1] - kernels[1:2]
 difference_error = tf.reduce_max(tf.abs(conv2d(difference)(X)[:, 0] - (answers[:, 0] - answers[:, 1])))
-print("top less left, as one kernel:", difference[0, 0].numpy().tolist())
-print("against the difference of the answers:", float(difference_error))
+print("top minus left, as one kernel:", difference[0, 0].numpy().tolist())
+print("largest difference from the two outputs subtracted:", float(difference_error))

@@ -50,14 +50,14 @@ for label, row in enumerate(means.tolist()):
     print(f"{label:5} {row[0]:5.1f} {row[1]:5.1f} {row[2]:8.1f} {row[3]:9.1f} {names[int(strongest[label])]}")
 best_label = means.argmax(dim=0)
 for k in range(4):
-    print(f"{names[k]} answers most for label {int(best_label[k])}")
+    print(f"{names[k]} responds most to label {int(best_label[k])}")
 
 # %% exercise-transpose
 turned = filters(X.swapaxes(2, 3)).swapaxes(2, 3)
 turned_top_error = (turned[:, 0] - answers[:, 1]).abs().max()
 turned_right_error = (turned[:, 3] + answers[:, 3]).abs().max()
-print("top filter, turned there and back, less left filter:", float(turned_top_error))
-print("top-right filter, turned there and back, plus itself:", float(turned_right_error))
+print("top filter, transposed there and back, minus left filter:", float(turned_top_error))
+print("top-right filter, transposed there and back, plus itself:", float(turned_right_error))
 
 # %% exercise-sums
 brighter, cut = X[:1] + 100, X[:1, :, 10:]
@@ -76,5 +76,5 @@ print("from row 13:", [round(s) for s in steepness[13, 4:18].tolist()])
 # %% exercise-difference
 difference = kernels[:1] - kernels[1:2]
 difference_error = (conv2d(difference)(X)[:, 0] - (answers[:, 0] - answers[:, 1])).abs().max()
-print("top less left, as one kernel:", difference[0, 0].tolist())
-print("against the difference of the answers:", float(difference_error))
+print("top minus left, as one kernel:", difference[0, 0].tolist())
+print("largest difference from the two outputs subtracted:", float(difference_error))

@@ -32,7 +32,7 @@ stacks = {  # kernel, stride, dilation of each layer
 }
 by_formula = [receptive_field(layers) for layers in stacks.values()]
 for name, (size, step) in zip(stacks, by_formula):
-    print(f"{name:17} sees {size}x{size}, its neighbour {step} further")
+    print(f"{name:17} sees {size}x{size}, neighbours {step} apart")
 
 
 # %% perturb

@@ -23,7 +23,7 @@ def response(K):
 
 responses = response(kernels)
 blur_response, sobel_response, laplacian_response = responses[:3]
-print("cycles a pixel, along the rows: 0, 1/4, 1/2; both ways: 1/2")
+print("cycles per pixel, along a row:  0, 1/4, 1/2; both ways: 1/2")
 for name, H in zip(names, responses.tolist()):
     print(f"{name:9} {H[0][0]:18.2f} {H[0][4]:8.2f} {H[0][8]:5.2f} {H[8][8]:14.2f}")
 
@@ -133,8 +133,8 @@ for k in range(8):
     bars = bars.at[k, 0, k, :].set(1)
     bars = bars.at[8 + k, 0, :, k].set(1)
 target = jnp.array([1.0] * 8 + [-1.0] * 8)
-print("down image 2:", bars[2, 0, :, 0].tolist())
-print("along image 10:", bars[10, 0, 0].tolist())
+print("a column of image 2:", bars[2, 0, :, 0].tolist())
+print("a row of image 10:", bars[10, 0, 0].tolist())
 
 # %% train
 first = np.random.default_rng(3).uniform(-0.5, 0.5, (4, 3, 3)).astype("float32")
@@ -187,4 +187,4 @@ print(f"{jnp.abs(twice_response - responses[0] ** 2).max():.0e} from the square 
 # %% exercise-steer
 at_0, at_90, at_75 = conv2d(digit[None, None], jnp.stack([edge(0), edge(90), edge(75)]))[0]
 steered = math.cos(math.radians(75)) * at_0 + math.sin(math.radians(75)) * at_90
-print(f"{jnp.abs(at_75).max():.3f} at most, {jnp.abs(at_75 - steered).max():.0e} apart")
+print(f"largest output {jnp.abs(at_75).max():.3f}, difference {jnp.abs(at_75 - steered).max():.0e}")
