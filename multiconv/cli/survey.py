@@ -136,11 +136,19 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
 @click.command(short_help="List which kernels of the libraries compute a convolution.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @click.option(
-    "--examples", metavar="N", type=click.IntRange(0), default=200, show_default=True,
+    "--examples",
+    metavar="N",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
     help="Number of problems that the check draws.",
 )
 @click.option(
-    "--search", metavar="N", type=click.IntRange(0), default=0, show_default=True,
+    "--search",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
     help="Number of problems of a wide random search, which shows what the check misses.",
 )
 @click.option(

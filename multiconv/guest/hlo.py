@@ -14,7 +14,9 @@ from typing import Any
 
 from multiconv.guest.kernels import GRADIENTS, Kernel
 
-INSTRUCTION = re.compile(r"\s+(?P<root>ROOT )?%(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[\w-]+)\((?P<rest>.*)")
+INSTRUCTION = re.compile(
+    r"\s+(?P<root>ROOT )?%(?P<name>[\w.-]+) = (?P<type>\(.*?\)|\S+) (?P<opcode>[\w-]+)\((?P<rest>.*)"
+)
 COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%(?P<name>[\w.-]+) \(.*\{$")
 REFERENCE = re.compile(r"%([\w.-]+)")
 TARGET = re.compile(r'custom_call_target="([^"]+)"')

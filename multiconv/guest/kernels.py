@@ -113,7 +113,7 @@ def kernels_by_direction(heard: Sequence[Mapping[str, Any]], call: str) -> dict[
 
     Examples
     --------
-    >>> line = "dnnl_verbose,exec,cpu,convolution,jit:avx2,forward_training,src_f32,,alg:convolution_direct,mb2_ic3,0.01"
+    >>> line = "dnnl_verbose,exec,cpu,convolution,jit:avx2,forward_training,src_f32,,,mb2_ic3,0.01"
     >>> heard = {"library": "mxnet", "written": line, "operators": [], "programs": [], "algorithms": []}
     >>> kernels_by_direction([heard], "forward")["forward"][0].label
     'oneDNN jit:avx2'

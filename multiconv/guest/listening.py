@@ -83,7 +83,7 @@ class Listening(BackendService):
     entry_point : str
         ``"module:class"`` of the backend.
     folder : str
-        The folder to which XLA writes its programs, or ``""``.
+        A folder of its own for temporary files. XLA writes its programs there.
     """
 
     served: ClassVar[tuple[str, ...]] = (*BackendService.served, "listen", "heard")
@@ -139,8 +139,6 @@ class Listening(BackendService):
 
     def _programs(self) -> list[dict[str, Any]]:
         """Return the programs that XLA has written since the last time, and remove them."""
-        if not self.folder:
-            return []
         files = sorted(Path(self.folder).iterdir())
         programs = []
         for file in files:

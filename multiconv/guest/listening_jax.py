@@ -12,7 +12,7 @@ class JaxListening(Listening):
 
     def start(self) -> None:
         """Forget what was compiled before."""
-        jax.clear_caches()
+        jax.clear_caches()  # type: ignore[no-untyped-call]
 
 
 service = JaxListening

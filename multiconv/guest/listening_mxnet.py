@@ -15,9 +15,8 @@ class MxnetListening(Listening):
 
     def __init__(self, name: str, entry_point: str, folder: str) -> None:
         super().__init__(name, entry_point, folder)
-        mx.profiler.set_config(
-            profile_imperative=True, profile_symbolic=True, aggregate_stats=True, filename=os.devnull
-        )
+        profile = os.path.join(folder, "profile.json")  # MXNet removes this file at its end, and writes a new one
+        mx.profiler.set_config(profile_imperative=True, profile_symbolic=True, aggregate_stats=True, filename=profile)
 
     def start(self) -> None:
         """Start the profiler."""

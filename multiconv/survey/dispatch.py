@@ -32,6 +32,8 @@ from multiconv.testing.levels import DTYPES
 from multiconv.testing.listening import ListeningBackend, computed_by, listening
 
 SOURCES = ("check", "layers", "search")
+CALLS_OF = {"search": ("forward", "gradients", "conv_transpose")}
+"""The search leaves out two calls, which run the kernels of the forward call."""
 ORDER = ("forward", *GRADIENTS, "gradients", *CALLS[2:])
 """The order of the directions in a table."""
 
@@ -43,7 +45,7 @@ class Use:
     Attributes
     ----------
     direction : str
-        ``"forward"``, ``"input gradient"``, ``"kernel gradient"``, ``"convolve"``, ``"conv_transpose"``, ``"layer"``, or
+        ``"forward"``, ``"input gradient"``, ``"kernel gradient"``, ``"convolve"``, ``"conv_transpose"`` or ``"layer"``;
         ``"gradients"`` if its library does not say which gradient it computes.
     kernel : Kernel
     problems : dict
@@ -100,21 +102,21 @@ class BackendKernels:
         return sorted({use.kernel.label for use in self.uses if use.kernel.status == KNOWN})
 
     @property
-    def wanted(self) -> list[Use]:
-        """Return the known kernels, by direction, that the layer sets and the search reach."""
-        return [
-            use for use in self.uses if use.kernel.status == KNOWN and (use.problems["layers"] or use.problems["search"])
-        ]
+    def by_others(self) -> list[Kernel]:
+        """Return the known kernels that the layer sets and the search reach, each once, whatever call ran it."""
+        return list(dict.fromkeys(use.kernel for use in self.uses if use.kernel.status == KNOWN and _of_others(use)))
 
     @property
     def unreached(self) -> list[Use]:
-        """Return those among them that no problem of the check reaches."""
-        return [use for use in self.wanted if not use.problems["check"]]
+        """Return a use of each of them that no problem of the check reaches."""
+        by_check = {use.kernel for use in self.uses if use.problems["check"]}
+        of_kernel = {use.kernel: use for use in reversed(self.uses)}
+        return [of_kernel[kernel] for kernel in self.by_others if kernel not in by_check]
 
     @property
     def share(self) -> float | None:
         """Return the share of them that the check reaches, or None if there are none."""
-        return 1 - len(self.unreached) / len(self.wanted) if self.wanted else None
+        return 1 - len(self.unreached) / len(self.by_others) if self.by_others else None
 
     def asdict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
@@ -124,8 +126,8 @@ class BackendKernels:
             "libraries": self.libraries,
             "problems": self.problems,
             "uses": [use.asdict() for use in self.uses],
-            "reached": len(self.wanted) - len(self.unreached),
-            "reached_by_others": len(self.wanted),
+            "reached_by_others": len(self.by_others),
+            "reached_by_check": len(self.by_others) - len(self.unreached),
         }
 
 
@@ -278,7 +280,7 @@ def _listen(
     for done, (source, sketch) in enumerate(every):
         progress(name, done, max(total, done), source)
         found.problems[source] += 1
-        for direction, kernels in computed_by(backend, sketch.problem()).items():
+        for direction, kernels in computed_by(backend, sketch.problem(), CALLS_OF.get(source, CALLS)).items():
             for kernel in kernels:
                 use = uses.setdefault((direction, kernel), Use(direction, kernel, dict.fromkeys(SOURCES, 0), sketch))
                 use.problems[source] += 1
@@ -299,6 +301,11 @@ def _run_again(name: str, backend: ListeningBackend, uses: Sequence[Use], progre
         heard = computed_by(backend, sketch.problem(), [calls[use.direction]])
         use.example, use.again = replace(sketch, source=use.example.source), use.kernel in heard.get(use.direction, ())
     progress(name, len(uses), len(uses), "")
+
+
+def _of_others(use: Use) -> bool:
+    """Return whether a kernel was heard outside of the check's problems."""
+    return bool(use.problems["layers"] or use.problems["search"])
 
 
 def _cost(sketch: Sketch) -> tuple[bool, int, int]:

@@ -93,10 +93,11 @@ def sentences(backend: BackendKernels) -> list[str]:
     counts = [f"{backend.problems[s]} problems of the {NAMES[s]}" for s in SOURCES if backend.problems.get(s)]
     told = [f"{backend.name}: {', '.join(counts)}."]
     if backend.share is not None:
-        reached, wanted = len(backend.wanted) - len(backend.unreached), len(backend.wanted)
+        wanted = len(backend.by_others)
+        reached = wanted - len(backend.unreached)
         others = " and ".join(f"the {NAMES[s]}" for s in SOURCES[1:] if backend.problems[s])
         told[0] += (
-            f" Of the {wanted} kernels by direction that {others} reach, the check reaches {reached} "
+            f" Of the {wanted} kernels, by what they compute, that {others} reach, the check reaches {reached} "
             f"({backend.share:.1%})."
         )
         told += [f"Not reached: {use.direction}, {use.kernel.label}: {use.example.text}" for use in backend.unreached]
@@ -122,7 +123,9 @@ def summary(found: Dispatch) -> str:
 
 
 def _title(backend: BackendKernels) -> str:
-    return " ".join([backend.name, backend.version, *(["with", ", ".join(backend.libraries)] if backend.libraries else [])])
+    return " ".join(
+        [backend.name, backend.version, *(["with", ", ".join(backend.libraries)] if backend.libraries else [])]
+    )
 
 
 def _cells(use: Use) -> list[str]:

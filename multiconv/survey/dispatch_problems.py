@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from multiconv import d2l, layers
 from multiconv.core.errors import ConvError
 from multiconv.core.memory import ARRANGEMENTS
@@ -65,6 +63,7 @@ class Sketch:
 
         Examples
         --------
+        >>> import numpy as np
         >>> Sketch.of(given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))).x
         (1, 1, 3)
         """
@@ -119,11 +118,19 @@ class Sketch:
         >>> Sketch("mine", ConvSpec(2), (1, 1, 8), (1, 1, 2), "float32", bias=False).text
         'x=1,1,8 w=1,1,2 stride=2 float32'
         """
-        options = {k: v for k, v in vars(self.spec).items() if v != getattr(ConvSpec(), k)}
+        options = {name: _shortest(value) for name, value in vars(self.spec).items()}
+        options = {name: value for name, value in options.items() if value != getattr(ConvSpec(), name)}
         words = [f"x={','.join(map(str, self.x))}", f"w={','.join(map(str, self.w))}"]
         words += [f"{name}={str(value).replace(' ', '')}" for name, value in options.items()]
         words += [self.dtype, *["bias"] * self.bias, *([] if self.memory == "contiguous" else [self.memory])]
         return " ".join(words)
+
+
+def _shortest(option: Any) -> Any:
+    """Return one number for an option that is the same on each axis and side."""
+    while isinstance(option, tuple) and option and len(set(option)) == 1:
+        option = option[0]
+    return option
 
 
 def sketched(described: dict[str, Any]) -> Sketch:
@@ -241,7 +248,7 @@ def _searched(rng: random.Random, dtypes: Sequence[str]) -> Sketch | None:
 
 def _log_uniform(rng: random.Random, least: int, most: int) -> int:
     """Draw an integer with a uniform logarithm; half of the time one that is a multiple of 8, if it is that large."""
-    drawn = round(least * (most / least) ** rng.random())
+    drawn = int(least * (most / least) ** rng.random() + 0.5)
     return drawn // 8 * 8 if drawn >= 8 and rng.random() < 0.5 else drawn
 
 

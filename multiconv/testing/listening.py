@@ -92,20 +92,27 @@ def listening(name: str, timeout: float = 60.0) -> Iterator[ListeningBackend]:
     module = f"multiconv.guest.listening_{plain}"
     module = module if find_spec(module) else "multiconv.guest.listening"
     with TemporaryDirectory() as folder:
-        environment = {**PATIENT_THREADS, **VARIABLES}
-        if plain in XLA:
-            flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={folder} --xla_dump_hlo_as_text"
-            environment |= {"XLA_FLAGS": flags.strip(), "TF_CPP_MIN_LOG_LEVEL": "0"}
+        environment = {**PATIENT_THREADS, **VARIABLES, **(_of_xla(folder) if plain in XLA else {})}
         backend = ListeningBackend(
             Worker(
                 plain, f"{module}:service", source_places(target) | source_places(module),
-                place.python, timeout, environment, arguments=[plain, target, folder if plain in XLA else ""],
+                place.python, timeout, environment, arguments=[plain, target, folder],
             )
         )  # fmt: skip
         try:
             yield backend
         finally:
             backend.close()
+
+
+def _of_xla(folder: str) -> dict[str, str]:
+    """Return the variables with which XLA writes each program to a folder, and takes none from a cache on disk."""
+    flags = {
+        "XLA_FLAGS": f"--xla_dump_to={folder} --xla_dump_hlo_as_text",
+        "TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=",
+    }
+    extended = {name: f"{os.environ.get(name, '')} {more}".strip() for name, more in flags.items()}
+    return {**extended, "JAX_ENABLE_COMPILATION_CACHE": "false", "TF_CPP_MIN_LOG_LEVEL": "0"}
 
 
 def computed_by(
