@@ -19,6 +19,7 @@ from multiconv.core.types import Shape
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
 from multiconv.testing.drawing import draw_problems
+from multiconv.testing.kernel_problems import kernel_problems
 from multiconv.testing.network_layers import layer_problem
 from multiconv.testing.problem_values import given_values, identity, with_values
 
@@ -167,6 +168,7 @@ def problems_of_check(examples: int, seed: int, dtypes: Sequence[str], *, compil
     for network in layers.networks():
         for layer in layers.layers(network):
             found.append(Sketch.of(layer_problem(layer, dtypes[0], "zeros", seed, products)))
+    found += map(Sketch.of, kernel_problems(dtypes[0], seed))
     drawn = draw_problems(
         examples, seed, dtypes, CHECK_SHAPES if compiles else None, ALL_VALUES, arrangements=tuple(ARRANGEMENTS)
     )

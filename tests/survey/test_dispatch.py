@@ -14,6 +14,7 @@ import pytest
 from conftest import FIVE, ROOT
 from rich.console import Console
 
+import multiconv as mc
 from multiconv.check.cases import Audience, Draws, turns_of
 from multiconv.core.spec import ConvSpec
 from multiconv.guest.hlo import read_programs
@@ -247,6 +248,15 @@ def test_the_problems_are_those_of_the_check(audience: Audience, compiles: bool)
     cases = [turn.make() for turn in turns_of(Draws(examples=60, seed=3), {audience}) if audience in turn.audience]
     of_check = {Sketch.of(case) for case in cases if isinstance(case, Problem)}
     assert set(problems_of_check(60, 3, ("float32", "float64"), compiles=compiles)) == of_check
+
+
+def test_the_check_reaches_every_algorithm_of_numpy_that_it_chooses_by_itself() -> None:
+    numpy = mc.backend("numpy")
+    chosen = {
+        numpy.algorithm(sketch.x, sketch.w, **vars(sketch.spec))  # type: ignore[attr-defined]
+        for sketch in problems_of_check(200, 0, DTYPES, compiles=False)
+    }
+    assert chosen == {"matmul", "im2col", "taps", "depthwise", "toeplitz"}
 
 
 def test_the_default_number_of_problems_is_that_of_the_check() -> None:
