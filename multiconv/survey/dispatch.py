@@ -214,7 +214,7 @@ def dispatch(
     --------
     >>> found = dispatch(["numpy"], examples=0, dtypes=["float32"], layers=False)
     >>> found.backends[0].kernels
-    ['numpy depthwise', 'numpy im2col', 'numpy matmul', 'numpy toeplitz']
+    ['numpy depthwise', 'numpy im2col', 'numpy matmul', 'numpy taps', 'numpy toeplitz']
     """
     heard, missing = [], []
     for name in list(dict.fromkeys(names)) or registry.names():
