@@ -226,7 +226,8 @@ def dispatch(
                         f"{name} does not compute in {' or '.join(dtypes)}: it has {', '.join(backend.dtypes)}"
                     )
                 problems = _problems(backend, examples, search, seed, dtypes, layers)
-                heard.append(_listen(name, backend, problems, progress))
+                total = search + sum(len(sketches) for sketches in problems.values() if isinstance(sketches, list))
+                heard.append(_listen(name, backend, problems, total, progress))
         except UnsupportedError as error:
             if names:
                 raise
@@ -270,15 +271,14 @@ def _problems(
 
 
 def _listen(
-    name: str, backend: ListeningBackend, problems: dict[str, Iterable[Sketch]], progress: Progress
+    name: str, backend: ListeningBackend, problems: dict[str, Iterable[Sketch]], total: int, progress: Progress
 ) -> BackendKernels:
-    """Run all problems on a backend, then each kernel's example once more."""
+    """Run all problems on a backend, of which there are `total`, then each kernel's example once more."""
     found = BackendKernels(name, backend.version, problems=dict.fromkeys(SOURCES, 0))
     uses: dict[tuple[str, Kernel], Use] = {}
-    total = sum(len(sketches) for sketches in problems.values() if isinstance(sketches, list))
     every = chain.from_iterable(((source, s) for s in sketches) for source, sketches in problems.items())
     for done, (source, sketch) in enumerate(every):
-        progress(name, done, max(total, done), source)
+        progress(name, done, total, source)
         found.problems[source] += 1
         for direction, kernels in computed_by(backend, sketch.problem(), CALLS_OF.get(source, CALLS)).items():
             for kernel in kernels:

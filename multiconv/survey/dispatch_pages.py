@@ -73,7 +73,8 @@ def markdown(found: Dispatch) -> str:
     """
     lines = [HEADING.replace("PROCESSOR", found.processor), summary(found), ""]
     for backend in found.backends:
-        lines += [f"## {_title(backend)}", "", *sentences(backend), ""]
+        told, *named = sentences(backend)
+        lines += [f"## {_title(backend)}", "", told, "", *(f"- {sentence}" for sentence in named), *[""] * bool(named)]
         lines += [_row(COLUMNS), "|" + "---|" * len(COLUMNS)]
         for use in backend.uses:
             direction, kernel, problems, example = _cells(use)
@@ -97,7 +98,7 @@ def sentences(backend: BackendKernels) -> list[str]:
         reached = wanted - len(backend.unreached)
         others = " and ".join(f"the {NAMES[s]}" for s in SOURCES[1:] if backend.problems[s])
         told[0] += (
-            f" Of the {wanted} kernels, by what they compute, that {others} reach, the check reaches {reached} "
+            f" Of the {wanted} kernels, by what they compute, that were heard in {others}, the check reaches {reached} "
             f"({backend.share:.1%})."
         )
         told += [f"Not reached: {use.direction}, {use.kernel.label}: {use.example.text}" for use in backend.unreached]
@@ -110,7 +111,7 @@ NAMES = {"check": "check", "layers": "layer sets", "search": "search"}
 
 
 def summary(found: Dispatch) -> str:
-    """Return a sentence that counts the kernels.
+    """Return sentences that count the kernels, and the share of them that the check reaches on all backends.
 
     Examples
     --------
@@ -119,7 +120,12 @@ def summary(found: Dispatch) -> str:
     """
     counts = ", ".join(f"{backend.name} {len(backend.kernels)}" for backend in found.backends)
     different = len({label for backend in found.backends for label in backend.kernels})
-    return f"Kernels: {counts or 'none'}; {different} different ones."
+    told = f"Kernels: {counts or 'none'}; {different} different ones."
+    wanted = sum(len(backend.by_others) for backend in found.backends)
+    if not wanted:
+        return told
+    reached = wanted - sum(len(backend.unreached) for backend in found.backends)
+    return f"{told} The check reaches {reached} of {wanted} that were heard elsewhere ({reached / wanted:.1%})."
 
 
 def _title(backend: BackendKernels) -> str:

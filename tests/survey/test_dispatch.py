@@ -16,6 +16,7 @@ from rich.console import Console
 
 import multiconv as mc
 from multiconv.check.cases import Audience, Draws, turns_of
+from multiconv.core.errors import BackendUnavailable, UnsupportedError
 from multiconv.core.spec import ConvSpec
 from multiconv.guest.hlo import read_programs
 from multiconv.guest.kernels import (
@@ -368,7 +369,10 @@ def test_the_share_is_of_what_others_reach_and_the_rest_is_named() -> None:
     assert [u.kernel.name for u in found.unreached] == ["b"]
     assert found.share == pytest.approx(2 / 3)
     told = sentences(found)
-    assert told[0].endswith("that the search reach, the check reaches 2 (66.7%).")
+    assert told[0].endswith("that were heard in the search, the check reaches 2 (66.7%).")
+    assert summary(Dispatch([found], [])).endswith("The check reaches 2 of 3 that were heard elsewhere (66.7%).")
+    page = markdown(Dispatch([found], []))
+    assert "\n- Not reached: forward, oneDNN b: x=2,3,20,20 w=8,3,3,3 float32\n" in page
     assert told[1:] == ["Not reached: forward, oneDNN b: x=2,3,20,20 w=8,3,3,3 float32"]
     assert (found.asdict()["reached_by_others"], found.asdict()["reached_by_check"]) == (3, 2)
     assert BackendKernels("x", "1", uses=[use("c", 3, 0)]).share is None
@@ -394,7 +398,7 @@ def test_the_table_shows_kernels_and_examples_at_any_width(width: int) -> None:
     table = output.getvalue().split("\n\n")[0]
     assert max(map(len, table.splitlines())) <= width
     assert "brg_conv_fwd:avx512_core" in table.replace("\n", "").replace(" ", "")
-    assert summary(found) == "Kernels: x 2; 2 different ones."
+    assert summary(found).startswith("Kernels: x 2; 2 different ones.")
 
 
 def test_the_page_has_a_table_for_each_backend_and_says_on_which_processor(numpy_kernels: BackendKernels) -> None:
@@ -412,3 +416,26 @@ def test_the_written_page_has_all_five_and_at_least_ten_kernels_of_onednn() -> N
     for name in FIVE:
         assert f"\n## {name} " in page
     assert len({line.split("`")[1] for line in page.splitlines() if "| `oneDNN" in line}) >= 10
+
+
+def test_progress_counts_every_problem_and_every_example() -> None:
+    steps: list[tuple[str, int, int, str]] = []
+    (found,) = dispatch(
+        ["numpy"], examples=0, search=5, layers=False, dtypes=["float32"], progress=lambda *step: steps.append(step)
+    ).backends
+    total = found.problems["check"] + 5
+    assert [step[1:3] for step in steps if step[3] in ("check", "search")] == [(n, total) for n in range(total)]
+    assert sum(step[3] == "examples again" for step in steps) == len(found.uses)
+
+
+def test_a_backend_without_the_dtype_is_named_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "numpy does not compute in float16: it has float32, float64"
+    with pytest.raises(UnsupportedError, match=sentence):
+        dispatch(["numpy"], examples=0, layers=False, dtypes=["float16"])
+    monkeypatch.setattr("multiconv.registry.names", lambda: ["numpy"])
+    assert [m["reason"] for m in dispatch(examples=0, layers=False, dtypes=["float16"]).missing] == [sentence]
+
+
+def test_a_named_backend_that_is_not_available_is_an_error() -> None:
+    with pytest.raises(BackendUnavailable, match=r"torch@0\.0\.1 is not available"):
+        dispatch(["torch@0.0.1"], examples=0, layers=False)
