@@ -334,6 +334,19 @@ def test_an_empty_batch_needs_no_kernel(backend: Any) -> None:
     assert {k.status for kernels in found.values() for k in kernels} <= {"known"}
 
 
+def test_mxnet_leaves_no_profile_and_replaces_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its end, MXNet replaces the file that its profiler was given, whatever it is."""
+    monkeypatch.chdir(tmp_path)
+    with listening("mxnet") as mxnet:
+        folder = Path(mxnet.worker.arguments[2])
+        double = Sketch("plain", ConvSpec(), (1, 1, 4, 4), (1, 1, 3, 3), "float64", bias=False)
+        assert computed_by(mxnet, double.problem(), ["forward"])["forward"][0].label == "mxnet Convolution"
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+    assert Path(os.devnull).is_char_device()
+
+
 # ---- The list
 
 
