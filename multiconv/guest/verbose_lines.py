@@ -66,14 +66,14 @@ def read_versions(written: str) -> list[str]:
     Examples
     --------
     >>> read_versions("dnnl_verbose,info,oneDNN v2.4.4 (commit 58)\\ndnnl_verbose,info,cpu,isa:Intel AVX-512")
-    ['oneDNN v2.4.4', 'isa:Intel AVX-512']
+    ['oneDNN v2.4.4', 'Intel AVX-512']
     """
     found = []
     for line in written.splitlines():
         if line.startswith(PREFIXES) and ",info," in line:
             last = line.rpartition("info,")[2].partition(" (commit")[0].removeprefix("cpu,")
             if re.match(r"isa:|(one|MKL-)?DNN v", last):
-                found.append(last)
+                found.append(last.removeprefix("isa:"))
     return found
 
 
