@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,8 @@ def test_what_is_written_is_captured_and_the_descriptor_is_given_back(capfd: pyt
 def test_the_problems_are_those_of_the_check(audience: Audience, compiles: bool) -> None:
     cases = [turn.make() for turn in turns_of(Draws(examples=60, seed=3), {audience}) if audience in turn.audience]
     of_check = {Sketch.of(case) for case in cases if isinstance(case, Problem)}
+    if compiles:
+        of_check = {replace(sketch, memory="contiguous") for sketch in of_check}
     assert set(problems_of_check(60, 3, ("float32", "float64"), compiles=compiles)) == of_check
 
 
