@@ -1,4 +1,4 @@
-"""The cases of a check, in order: the book's examples, the networks' layers, and drawn problems."""
+"""The cases of a check, in order: the book's examples, the networks' layers, shapes of rare kernels, drawn problems."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from multiconv.oracle.judgement import Expected
 from multiconv.oracle.problem import DIRECTIONS, Problem
 from multiconv.oracle.values import ALL_VALUES
 from multiconv.testing.drawing import draw_problems
+from multiconv.testing.kernel_problems import kernel_problems
 from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, DTYPES, LAYOUT_LEVELS, NON_EMPTY_BATCHES
 from multiconv.testing.network_layers import layer_problem, layer_problems
 from multiconv.testing.problem_values import given_values, identity
@@ -130,6 +131,7 @@ def turns_of(draws: Draws, audience: Collection[Audience]) -> list[Turn]:
     backends = frozenset({Audience.EAGER, Audience.COMPILING})
     if draws.networks and backends & set(audience):
         lists.append((_network_cases(draws), backends))
+        lists.append((_kernel_cases(draws), backends))
     lists += [(_drawn_cases(draws, who), frozenset({who})) for who in Audience if who in audience]
     placed = [(number / len(makes), Turn(make, who)) for makes, who in lists for number, make in enumerate(makes)]
     first = [Turn(make, frozenset(Audience)) for make in books]
@@ -145,6 +147,10 @@ def _network_cases(draws: Draws) -> list[Callable[[], Case]]:
         for number, layer in enumerate(layers.layers(network))
         for kind in ("integers", "normal")[: 2 - number % 2]  # reals only in every other layer, as they double the cost
     ]
+
+
+def _kernel_cases(draws: Draws) -> list[Callable[[], Case]]:
+    return [lambda p=p: p for p in kernel_problems(draws.dtypes[0], draws.seed)]  # type: ignore[misc]
 
 
 def _drawn_cases(draws: Draws, who: Audience) -> list[Callable[[], Case]]:

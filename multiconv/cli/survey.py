@@ -1,4 +1,4 @@
-"""``multiconv quirks``, ``capabilities`` and ``properties``."""
+"""``multiconv quirks``, ``capabilities``, ``properties`` and ``dispatch``."""
 
 from __future__ import annotations
 
@@ -132,3 +132,80 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
     if markdown_file is not None:
         write(markdown_file, pages.markdown(found))
     pages.print_properties(found, Console(err=json_file == "-"))
+
+
+@click.command(short_help="List which kernels of the libraries compute a convolution.")
+@click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
+@click.option(
+    "--examples",
+    metavar="N",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    help="Number of problems that the check draws.",
+)
+@click.option(
+    "--search",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Number of problems of a wide random search, which shows what the check misses.",
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    metavar="DTYPE",
+    multiple=True,
+    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    default=("float32", "float64"),
+    help="float16, bfloat16, float32 or float64. Repeatable; default float32 and float64. Layers use the first.",
+)
+@click.option("--layers/--no-layers", default=True, help="Also run the layer sets; default they are run.")
+@json_option
+@markdown_option
+def dispatch(
+    names: tuple[str, ...],
+    examples: int,
+    search: int,
+    seed: int,
+    dtypes: tuple[str, ...],
+    layers: bool,
+    json_file: str | None,
+    markdown_file: str | None,
+) -> None:
+    """List which kernels of the libraries compute the check's problems and the layer sets. Takes minutes.
+
+    The table has each kernel that was heard to run, in how many problems, and the smallest of them, which was run
+    again. The share of the kernels that the check reaches follows.
+
+    BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
+    are installed.
+
+    Exit status: 0 listed, 2 bad usage, 3 a named backend is not available.
+    """
+    from multiconv.cli import report
+    from multiconv.cli.console import Console
+    from multiconv.survey import dispatch_pages as pages
+    from multiconv.survey.dispatch import dispatch as listen
+
+    names = canonical(names)
+    check_writable(json_file)
+    check_writable(markdown_file, "--markdown")
+    with report.progress_bars(Console(err=True)) as progress:
+        found = listen(
+            names,
+            examples=examples,
+            search=search,
+            seed=seed,
+            dtypes=list(dict.fromkeys(dtypes)),
+            layers=layers,
+            progress=progress,
+        )
+    write_json(json_file, report.as_json(found.asdict()))
+    if markdown_file is not None:
+        write(markdown_file, pages.markdown(found))
+    pages.print_dispatch(found, Console(err=json_file == "-"))

@@ -13,6 +13,8 @@ from multiconv import d2l, layers
 from multiconv.check.cases import Audience, BookExample, Draws, Turn, turns_of
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.oracle.problem import Problem
+from multiconv.survey.dispatch_problems import Sketch
+from multiconv.testing.kernel_problems import kernel_problems
 from multiconv.testing.network_layers import layer_problem
 
 FEW = Draws(examples=40, candidate_examples=40)
@@ -53,6 +55,15 @@ def test_networks_are_for_backends_and_reduced_ones_for_candidates() -> None:
     assert not problems(turns, Audience.EAGER, "resnet50")
     assert problems(turns, Audience.CANDIDATE, "resnet50")
     assert not problems(turns_of(Draws(40, 40, networks=False), BACKENDS), Audience.EAGER, "resnet50")
+
+
+def test_shapes_of_rare_kernels_are_for_backends_in_the_first_dtype() -> None:
+    expected = [Sketch.of(problem) for problem in kernel_problems("float64", 5)]
+    turns = turns_of(Draws(8, 8, seed=5, dtypes=("float64", "float32")), set(Audience))
+    for who in BACKENDS:
+        assert [Sketch.of(problem) for problem in problems(turns, who, "kernels: ")] == expected
+    assert not problems(turns, Audience.CANDIDATE, "kernels: ")
+    assert not problems(turns_of(Draws(8, networks=False), BACKENDS), Audience.EAGER, "kernels: ")
 
 
 @pytest.mark.parametrize(("dtypes", "most"), [(("float64", "float32"), 500_000), (("float32",), 2_000_000)])

@@ -57,6 +57,7 @@ def test_json_on_standard_output_is_alone_there() -> None:
         (("bench", "numpy+fast"), "a variant is written as numpy+NAME=VALUE, not as 'numpy+fast'"),
         (("bench", "--set", "resnet5"), "not 'resnet5' (did you mean 'resnet50'?)"),
         (("capabilities", "keers"), "there is no backend 'keers'"),
+        (("dispatch", "jaxx"), "there is no backend 'jaxx' (did you mean 'jax'?)"),
         (("properties", "jaxx"), "there is no backend 'jaxx' (did you mean 'jax'?)"),
         (("quirks", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
         (("lesson", "run", "paddng"), "there is no lesson 'paddng' (did you mean 'padding-and-stride'?)"),
@@ -135,7 +136,7 @@ def test_an_alias_is_taken_for_the_name(name: str) -> None:
 
 COMMANDS = [
     (), ("check",), ("bench",), ("backends",), ("env",), ("env", "create"), ("env", "list"), ("env", "remove"),
-    ("quirks",), ("capabilities",), ("properties",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
+    ("quirks",), ("capabilities",), ("properties",), ("dispatch",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
     ("lesson", "export"), ("describe-kernel",),
 ]  # fmt: skip
 

@@ -78,6 +78,7 @@ COMMANDS = [
     ("bench", "numpy+NAME=[/x]", *LAYER, "--html", "{}/page.html"),
     ("capabilities", "numpy@{}/python", "--markdown", "{}/page.md"),
     ("properties", "numpy@{}/python", "--markdown", "{}/page.md"),
+    ("dispatch", "numpy@{}/python", "--examples", "0", "--no-layers", "--markdown", "{}/page.md"),
     ("quirks", "--framework", "numpy", "--markdown", "{}/page.md"),
     ("quirks", "int8-wraps", "--framework", "numpy@{}/python", "--run"),
     ("lesson", "list"),

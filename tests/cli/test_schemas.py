@@ -43,6 +43,7 @@ def test_each_schema_is_one_and_allows_nothing_else(name: str) -> None:
         ("backends", ["backends"]),
         ("environments", ["env", "list"]),
         ("quirks", ["quirks"]),
+        ("dispatch", ["dispatch", "numpy", "--examples", "2", "--search", "1", "--no-layers"]),
         ("kernel", ["describe-kernel", "[[1,2,1]]"]),
         ("kernel", ["describe-kernel", "[[0.5,1.5],[-1,0]]"]),
     ],

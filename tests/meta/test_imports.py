@@ -115,8 +115,9 @@ importlib.import_module(setup["backend"])
 @pytest.mark.parametrize("name", FRAMEWORK_OF)
 def test_it_can_be_imported_in_each_frameworks_python(name):
     """With nothing but the standard library and NumPy; then the backend itself, with its framework."""
-    own = {f"{kind}_{name}" for kind in ("own_calls", "timed")}
-    of_others = {path.stem for path in SENT if path.stem.rpartition("_")[0] in ("own_calls", "timed")}
+    kinds = ("own_calls", "timed", "listening")
+    own = {f"{kind}_{name}" for kind in kinds}
+    of_others = {path.stem for path in SENT if path.stem.rpartition("_")[0] in kinds}
     modules = [f"multiconv.{p.parent.name}.{p.stem}" for p in SENT if p.stem not in {"__init__", *of_others, *own}]
     target = f"multiconv.backends.{name}"
     setup = {
