@@ -242,7 +242,7 @@ def locate(name: str) -> Place:
     has = f"has {plain} {here}" if here else f"has no {plain}"
     raise BackendUnavailable(
         f"{name} is not available: this Python ({sys.executable}) {has}, and there is no environment for {name}; "
-        f"get it with: {install_command(name)}"
+        f"install it with: {install_command(name)}"
     )
 
 
@@ -349,7 +349,7 @@ def _version_here(name: str) -> str | None:
 
 OLDEST_WORKER = (3, 10)
 """The oldest Python that `multiconv.guest` runs in."""
-ASK = """
+VERSION_PROBE = """
 import json, sys
 found = []
 if sys.version_info >= (3, 8):
@@ -369,7 +369,7 @@ def _elsewhere(name: str, python: Path) -> Place:
 
     recipe = RECIPES.get(name)
     distributions = recipe.distributions if recipe is not None else ()
-    command = [str(python), "-I", "-c", ASK, json.dumps(distributions)]
+    command = [str(python), "-I", "-c", VERSION_PROBE, json.dumps(distributions)]
     try:
         asked = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False

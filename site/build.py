@@ -20,7 +20,8 @@ from pathlib import Path
 from multiconv import registry
 from multiconv.lessons import figures
 from multiconv.lessons import run as lessons
-from multiconv.lessons.run import Answer, CellPlace, Comparison, Lesson, Part, Picture, Tab
+from multiconv.lessons.run import Comparison, Tab
+from multiconv.lessons.text import Answer, CellPlace, Lesson, Part, Picture
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -28,7 +29,7 @@ TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "Ten
 MODULES = (
     *("core.errors", "core.spec", "core.geometry", "core.backend", "core.bounds", "registry"),
     *("oracle", "oracle.exact", "oracle.kronecker", "oracle.laws", "oracle.problem", "testing"),
-    *("lessons.kernels", "lessons.digits", "lessons.run", "lessons.figures", "lessons.notebooks"),
+    *("lessons.kernels", "lessons.digits", "lessons.text", "lessons.run", "lessons.figures", "lessons.notebooks"),
 )
 MARKED = (
     ":::{div} marked-lines\nChoose your framework in any of the tabs. Lines that differ from NumPy's are marked.\n:::"

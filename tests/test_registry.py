@@ -156,14 +156,14 @@ def test_a_version_that_is_not_here_is_refused_with_what_is_and_what_to_type(no_
     here = mc.backend("torch").version
     assert refusal("torch@9.9.9") == (
         f"torch@9.9.9 is not available: this Python ({sys.executable}) has torch {here}, and there is no environment "
-        f"for torch@9.9.9; get it with: multiconv env create torch@9.9.9"
+        f"for torch@9.9.9; install it with: multiconv env create torch@9.9.9"
     )
 
 
 def test_a_framework_that_is_not_here_is_refused_with_what_to_type(no_environments):
     said = (
         f"mxnet is not available: this Python ({sys.executable}) has no mxnet, and there is no environment for mxnet; "
-        "get it with: multiconv env create mxnet"
+        "install it with: multiconv env create mxnet"
     )
     assert refusal("mxnet") == said
     assert registry.describe("mxnet") == mc.BackendInfo("mxnet", reason=said, install="multiconv env create mxnet")

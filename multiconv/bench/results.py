@@ -63,7 +63,7 @@ class Measurement:
     reason : str
         Why it was not measured.
     checked : str
-        Image on which the answer was checked before: ``"whole"``, or the size of a smaller one.
+        Image on which the answer was checked before the timing: ``"whole"``, or the size of a smaller one.
     seconds : list of float
         Seconds per call, for each round.
     processor : float

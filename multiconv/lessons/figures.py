@@ -17,7 +17,8 @@ import numpy as np
 from multiconv.core.errors import UsageError
 from multiconv.core.targets import plain_name
 from multiconv.core.types import Host
-from multiconv.lessons.run import BACKENDS, REFERENCE, Picture, Tab
+from multiconv.lessons.run import BACKENDS, REFERENCE, Tab
+from multiconv.lessons.text import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from multiconv.core.errors import UsageError
 from multiconv.core.files import naming
 from multiconv.core.targets import plain_name
 from multiconv.lessons import digits
-from multiconv.lessons.run import Answer, CellPlace, Lesson, Picture
+from multiconv.lessons.text import Answer, CellPlace, Lesson, Picture
 
 jupyter: Any = nbformat  # nbformat has no type annotations
 # How each framework converts an array to NumPy, for matplotlib.

@@ -12,7 +12,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from multiconv.lessons.run import Answer, CellPlace, Comparison, Lesson, Picture, Tab
+from multiconv.lessons.run import Comparison, Tab
+from multiconv.lessons.text import Answer, CellPlace, Lesson, Picture
 
 NARROW = 100
 """Width in columns below which the output is printed under the code, not beside it."""

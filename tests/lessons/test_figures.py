@@ -10,7 +10,8 @@ import pytest
 
 from multiconv.core.errors import UsageError
 from multiconv.lessons.figures import KINDS, draw
-from multiconv.lessons.run import BACKENDS, Picture, Tab
+from multiconv.lessons.run import BACKENDS, Tab
+from multiconv.lessons.text import Picture
 
 VALUES = {
     "losses": np.geomspace(10, 0.1, 10).astype("float32"),

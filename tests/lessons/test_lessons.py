@@ -24,18 +24,8 @@ from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.lessons import run as lessons
 from multiconv.lessons.notebooks import export, notebook
 from multiconv.lessons.report import print_lesson
-from multiconv.lessons.run import (
-    BACKENDS,
-    Answer,
-    CellPlace,
-    Comparison,
-    Lesson,
-    Picture,
-    Tab,
-    comparisons,
-    lesson,
-    run,
-)
+from multiconv.lessons.run import BACKENDS, Comparison, Tab, comparisons, lesson, run
+from multiconv.lessons.text import Answer, CellPlace, Lesson, Picture
 
 ALL = lessons.lessons()
 NAMES = [one.name for one in ALL]

@@ -182,7 +182,7 @@ TWO = Properties(
 def test_what_surprises_is_said_in_a_sentence():
     assert surprises(TWO) == [
         (
-            "compiled: Compiled, the framework's own call has other bits, or is not available.",
+            "compiled: The compiled call gives other bits than the eager one, or is not available.",
             ["b, jit, float32: differ: 3x3"],
         ),
         ("-0 summed: The sum does not begin with 0.", ["a, float32: -0"]),

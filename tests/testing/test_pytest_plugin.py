@@ -62,7 +62,7 @@ def test_without_the_option_all_that_can_be_had(folder: Path) -> None:
     ("named", "words"),
     [
         ("numpy,caffe", "there is no backend 'caffe': the backends are numpy"),
-        ("torch@0.1.2", "get it with: multiconv env create torch@0.1.2"),
+        ("torch@0.1.2", "install it with: multiconv env create torch@0.1.2"),
         (",", "names no backend"),
     ],
 )
