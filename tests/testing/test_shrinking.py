@@ -259,6 +259,23 @@ def test_a_smaller_problem_that_fails_only_now_and_then_gives_way_to_the_one_tha
     assert (found.wrong, found.repeats) == (REPEATS, REPEATS)
 
 
+def test_a_smaller_problem_that_is_never_wrong_again_gives_way_to_the_one_that_was_found():
+    """The function is right from the sixth smaller problem on."""
+    problem, broken = start(), asking(wrong)
+    first = broken(problem)
+    sizes = []
+
+    def ask(candidate):
+        sizes.append(candidate.x.size)
+        smaller = sum(size < problem.x.size for size in sizes)
+        return broken(candidate) if smaller < 6 else asking(right)(candidate)
+
+    found = reduced(problem, first, ask, seed=0, seconds=LONG)
+    assert min(sizes) < problem.x.size
+    assert found.problem is problem
+    assert (found.answer, found.judgement, found.wrong, found.repeats) == (*first, 0, REPEATS)
+
+
 def test_without_time_the_problem_is_asked_once_more():
     asked = []
     ask = asking(wrong)
