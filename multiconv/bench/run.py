@@ -81,7 +81,7 @@ def bench(
     dtypes, threads, layouts : sequence
         Each layer is timed in every combination; `multiconv.bench.cases.Case` explains the values.
     modes : sequence of str
-        Elements of `multiconv.bench.cases.MODES`, of which each backend has some; default its usual mode.
+        Elements of `multiconv.bench.cases.MODES`, as far as the backend has them; default its usual mode.
     rounds, processes : int
         Number of rounds in a process, and number of fresh processes.
     reference : str, optional

@@ -124,7 +124,8 @@ class Backend(ArrayRules, abc.ABC):
         The sizes of the geometry are examples. By default, the size must be known.
         """
         raise ConvError(
-            f"{operation} needs the size of every spatial axis of x: the {self.name} backend has none for every size"
+            f"{operation} needs the size of every spatial axis of x: "
+            f"the {self.name} backend has no function for unknown sizes"
         )
 
     def with_shape(self, array: Array, shape: PartialShape) -> Array:
@@ -634,4 +635,4 @@ def _held(array: Any) -> Any:
 
 def _check_bias(shape: Shape, channels: int) -> None:
     if shape != (channels,):
-        raise ConvError(f"bias must have the shape ({channels},), one number an output channel, not {shape}")
+        raise ConvError(f"bias must have the shape ({channels},), one number per output channel, not {shape}")

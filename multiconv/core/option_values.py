@@ -60,7 +60,7 @@ def checked_padding(value: Any) -> Padding:
     if isinstance(value, str):
         if value not in PADDING_WORDS:
             raise ConvError(
-                f"padding must be a number, one an axis, a (before, after) pair an axis, or one of "
+                f"padding must be a number, one number or (before, after) pair per axis, or one of "
                 f"{', '.join(PADDING_WORDS)}, not {value!r}"
             )
         return value

@@ -97,18 +97,18 @@ class Wire:
         self.connection = connection
         self.mine, self.theirs = Arena(mine), Arena(theirs)
 
-    def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = (), *, as_they_lie: bool = False) -> None:
+    def send(self, header: dict[str, Any], arrays: Sequence[Host | None] = (), *, keep_strides: bool = False) -> None:
         """Send what `framed` returns for the same arguments."""
-        self.connection.send_bytes(self.framed(header, arrays, as_they_lie=as_they_lie))
+        self.connection.send_bytes(self.framed(header, arrays, keep_strides=keep_strides))
 
-    def framed(self, header: dict[str, Any], arrays: Sequence[Host | None], *, as_they_lie: bool = False) -> bytes:
+    def framed(self, header: dict[str, Any], arrays: Sequence[Host | None], *, keep_strides: bool = False) -> bytes:
         """Return a frame of a header and arrays, some of which may be None. Large arrays are put into the arena.
 
         Parameters
         ----------
         header : dict
         arrays : sequence of array or None
-        as_they_lie : bool
+        keep_strides : bool
             Whether arrays keep their strides, alignment and read-only flag. By default they arrive in C order.
 
         Raises
@@ -131,7 +131,7 @@ class Wire:
             if array.dtype.hasobject:
                 raise TypeError(f"an array of {array.dtype} can't be sent: its elements are Python objects")
             entry: dict[str, Any] = {"dtype": _name(array.dtype), "shape": array.shape}
-            if as_they_lie and not memory.is_plain(array):
+            if keep_strides and not memory.is_plain(array):
                 entry |= memory.described(array)
             if array.nbytes <= INLINE:
                 entry["inline"] = inline_end

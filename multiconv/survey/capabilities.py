@@ -293,7 +293,7 @@ class _Tried:
     def _ask_framework(self, direction: str) -> Sequence[Host | None]:
         p, g = self.problem, self.problem.geometry
         if not has_native_calls(self.worker.name) or direction == "convolve":
-            raise UnsupportedError("there is no such call")
+            raise UnsupportedError("the framework has no such call")
         arrays = [p.x, p.w, p.bias]
         if direction == "gradients":
             arrays.append(p.dy)

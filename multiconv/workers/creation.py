@@ -74,18 +74,18 @@ def create(name: str, *, progress: Announce = ignore, cuda: bool = False, show_p
     '1.9.1'
     >>> create("torch@latest")
     Traceback (most recent call last):
-    multiconv.UsageError: 'torch@latest' names no environment: the @ wants a version, as in torch@2.13.0
+    multiconv.UsageError: 'torch@latest' is not the name of an environment: a version follows the @, as in torch@2.13.0
     """
     backend, asked = parse_name(name)
     if backend not in RECIPES:
         raise UsageError(
-            f"multiconv can't make an environment for {backend!r}{suggestion(backend, RECIPES)}: "
-            f"it can for {', '.join(RECIPES)}"
+            f"multiconv can't create an environment for {backend!r}{suggestion(backend, RECIPES)}: "
+            f"it can make those of {', '.join(RECIPES)}"
         )
     recipe = RECIPES[backend]
     requirements_of = recipe.cuda if cuda else recipe.requirements
     if requirements_of is None:
-        raise UsageError(f"multiconv knows no build of {backend} with CUDA")
+        raise UsageError(f"multiconv does not know of a build of {backend} with CUDA")
     requirements = requirements_of(asked or recipe.version)
     found = _finished(name, cuda)
     if found is not None:
@@ -133,7 +133,7 @@ def _make(
         _step(
             [base, "-I", "-m", "venv", path],
             lock,
-            f"{base} could make no environment for {name} in {path}. Try {other_pythons}",
+            f"{base} could not create the environment {name} in {path}. Try {other_pythons}",
         )
         if requirements:
             progress(f"installing {' '.join(requirements)}")
@@ -217,7 +217,7 @@ def _step(
             _end(child)
             raise
     if child.returncode:
-        lines = [line for line in (output or "what is written above").splitlines() if line.strip()][-TAIL:]
+        lines = [line for line in (output or "see the output above").splitlines() if line.strip()][-TAIL:]
         raise BackendUnavailable("\n".join([f"{failure}. It ended with:", *lines]))
 
 

@@ -211,7 +211,7 @@ def remove(name: str, *, progress: Announce = ignore) -> Path:
     path = directory(name)
     if not (path.is_dir() or path.is_symlink()):
         made = ", ".join(environment.label for environment in listing()) or "none"
-        raise BackendUnavailable(f"there is no environment {name} to remove in {root()}; finished are: {made}")
+        raise BackendUnavailable(f"there is no environment {name} to remove in {root()}; the finished ones are: {made}")
     with locked(name, progress):
         delete(path)
     return path
@@ -235,11 +235,13 @@ def parse_name(name: str) -> tuple[str, str | None]:
     """
     plain, at, version = name.partition("@")
     if not PLAIN.fullmatch(plain):
-        raise UsageError(f"{name!r} names no environment; such as mxnet and torch@2.5.1 do")
+        raise UsageError(f"{name!r} is not the name of an environment: names are such as mxnet and torch@2.5.1")
     backend = plain_name(plain)
     if at and not VERSION.fullmatch(version):
         example = RECIPES[backend].version if backend in RECIPES else "1.2.3"
-        raise UsageError(f"{name!r} names no environment: the @ wants a version, as in {backend}@{example}")
+        raise UsageError(
+            f"{name!r} is not the name of an environment: a version follows the @, as in {backend}@{example}"
+        )
     return backend, version or None
 
 

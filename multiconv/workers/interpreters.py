@@ -112,7 +112,7 @@ def unfit(python: Path, minors: Sequence[str]) -> str | None:
         return f"did not answer within {PROBE_TIMEOUT:g} s"
     implementation, _, minor = probed.stdout.strip().partition(" ")
     if not minor:
-        said = probed.stderr.strip().splitlines()[:1] or ["it said nothing"]
+        said = probed.stderr.strip().splitlines()[:1] or ["it printed nothing"]
         return f"does not run ({said[0]})"
     if implementation != "cpython" or minor not in minors:
         return f"is {implementation.replace('cpython', 'Python')} {minor}"
@@ -125,7 +125,7 @@ def none_found(backend: str, minors: Sequence[str]) -> str:
     """Return the message for a backend that no Python found here can run, with why each is unfit."""
     found = [f"{python} {unfit(python, minors)}" for python in _candidates(minors)]
     return (
-        f"an environment for {backend} needs Python {' or '.join(minors)}, and none was found that will do "
+        f"an environment for {backend} needs Python {' or '.join(minors)}, and none was found "
         f"({'; '.join(found) or 'there is no Python at all'}). Install one, such as by `uv python install {minors[0]}` "
         f"or `pyenv install {minors[0]}`, or name one: MULTICONV_BASE_PYTHON=/path/to/python{minors[0]}"
     )

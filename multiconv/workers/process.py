@@ -134,7 +134,7 @@ class Worker:
             number = next(self._numbers)
             request = {"method": method, "arguments": plain, "number": number}
             try:
-                frame = self._running.wire.framed(request, arrays, as_they_lie=True)
+                frame = self._running.wire.framed(request, arrays, keep_strides=True)
             except (OSError, MemoryError) as error:
                 raise ResourceError(f"the arrays for {self.name} can't be shared with its worker: {error}") from error
             try:
@@ -256,7 +256,7 @@ class Worker:
         process = self._running
         try:
             if isinstance(error, Garbled):
-                return f"sent what is no answer ({error})"
+                return f"sent an invalid answer ({error})"
             if isinstance(error, TimeoutError):
                 return "did not start in time"
             return process.how_it_ended()

@@ -37,7 +37,7 @@ window.multiconvExplorer = (() => {
     if (typeof value === "string") {
       if (PADDING_WORDS.includes(value)) return;
       throw new ConvError(
-        "padding must be a number, one an axis, a (before, after) pair an axis, or one of " +
+        "padding must be a number, one number or (before, after) pair per axis, or one of " +
           `${PADDING_WORDS.join(", ")}, not ${python(value)}`,
       );
     }

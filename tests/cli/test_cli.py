@@ -62,8 +62,11 @@ def test_json_on_standard_output_is_alone_there() -> None:
         (("quirks", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
         (("lesson", "run", "paddng"), "there is no lesson 'paddng' (did you mean 'padding-and-stride'?)"),
         (("lesson", "export", "channel", "-o", "x.ipynb"), "there is no lesson 'channel' (did you mean 'channels'?)"),
-        (("env", "create", "caffe"), "multiconv can't make an environment for 'caffe': it can for numpy, torch"),
-        (("env", "create", "torhc"), "multiconv can't make an environment for 'torhc' (did you mean 'torch'?)"),
+        (
+            ("env", "create", "caffe"),
+            "multiconv can't create an environment for 'caffe': it can make those of numpy, torch",
+        ),
+        (("env", "create", "torhc"), "multiconv can't create an environment for 'torhc' (did you mean 'torch'?)"),
         (("check", "--examples", "-1"), "-1 is not in the range"),
         (("check", "--examples", "many"), "'many' is not a valid integer"),
         (("check", "--dtype", "int8"), "'int8' is not one of"),

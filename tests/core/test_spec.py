@@ -365,7 +365,7 @@ def refused(call):
         ({"padding": (1, ())}, "padding[1] must be a number or a (before, after) pair, not () (tuple)"),
         (
             {"padding": "SAME"},
-            "padding must be a number, one an axis, a (before, after) pair an axis, or one of valid, same, same_upper, "
+            "padding must be a number, one number or (before, after) pair per axis, or one of valid, same, same_upper, "
             "same_lower, full, not 'SAME'",
         ),
         ({"layout": "CHWN"}, "layout must be one of NCW, NCHW, NCDHW, NWC, NHWC, NDHWC, not 'CHWN'"),

@@ -125,7 +125,7 @@ VIEWS = {
 @pytest.mark.parametrize("size", [10, 400])
 def test_a_view_keeps_its_strides_its_alignment_and_whether_it_may_be_written(ends, view, size, dtype):
     sent = view(numbers((size, size), dtype))
-    ends[0].send({}, [sent, None, sent], as_they_lie=True)
+    ends[0].send({}, [sent, None, sent], keep_strides=True)
     _, (got, nothing, again) = ends[1].receive()
     assert nothing is None
     for array in (got, again):
@@ -152,7 +152,7 @@ def test_by_default_a_view_arrives_in_c_order_aligned_and_writable(ends, size):
 @pytest.mark.parametrize("size", [10, 400])
 def test_a_plain_array_is_sent_without_a_description(ends, size):
     """So that a large one needs no copy at the other end."""
-    ends[0].send({}, [numbers((size, size), "float32")], as_they_lie=True)
+    ends[0].send({}, [numbers((size, size), "float32")], keep_strides=True)
     header, (got,) = ends[1].receive()
     assert set(header["arrays"][0]) == {"dtype", "shape", "inline" if size == 10 else "arena"}
     assert got.flags.c_contiguous
@@ -161,7 +161,7 @@ def test_a_plain_array_is_sent_without_a_description(ends, size):
 @pytest.mark.parametrize("shape", [(0,), (3, 0, 2), (1,), (1, 1)])
 def test_an_empty_or_single_view_can_be_sent_as_it_lies(ends, shape):
     sent = np.broadcast_to(numbers(shape, "float32"), shape)
-    ends[0].send({}, [sent], as_they_lie=True)
+    ends[0].send({}, [sent], keep_strides=True)
     _, (got,) = ends[1].receive()
     assert same(sent, got)
     assert not got.flags.writeable

@@ -361,7 +361,7 @@ def test_a_bias_of_another_shape(operation: str) -> None:
     for shape in ((), (1,), (3,), (4, 1), (1, 4), (0,)):
         channels = 2 if operation == "conv_transpose" else 4
         said = refused(lambda shape=shape: CALLS[operation](Framework(), bias=np.ones(shape, "float32")))
-        assert said == f"bias must have the shape ({channels},), one number an output channel, not {shape}"
+        assert said == f"bias must have the shape ({channels},), one number per output channel, not {shape}"
 
 
 def test_a_cotangent_of_another_shape() -> None:

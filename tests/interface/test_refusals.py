@@ -94,7 +94,7 @@ EVERY_NUMBER = ["stride", "dilation", "groups", "padding"]
 def test_what_is_no_int_is_refused(five, operation, option, value, words):
     said = refusal(five, lambda backend: call(backend, operation, arrays(), **{option: value}))
     if option == "padding" and isinstance(value, str):
-        assert said.startswith("padding must be a number, one an axis, ")
+        assert said.startswith("padding must be a number, one number or ")
     else:
         assert said == f"{option} must be an int, {words}"
 
@@ -350,12 +350,12 @@ def test_a_stride_that_makes_too_many_elements_is_refused(five):
 def test_a_bias_of_another_shape_is_refused(five, operation, shape):
     said = refusal(five, lambda backend: call(backend, operation, arrays(bias=shape, x_bias=shape)))
     channels = 4 if operation == "conv_transpose" else 6
-    assert said == f"bias must have the shape ({channels},), one number an output channel, not {shape}"
+    assert said == f"bias must have the shape ({channels},), one number per output channel, not {shape}"
 
 
 def test_the_bias_of_a_transposed_convolution_is_not_that_of_the_forward_one(five):
     said = refusal(five, lambda backend: call(backend, "conv_transpose", arrays(x_bias=(6,))))
-    assert said == "bias must have the shape (4,), one number an output channel, not (6,)"
+    assert said == "bias must have the shape (4,), one number per output channel, not (6,)"
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_a_user_without_a_home_folder(arguments, status, words, tmp_path):
 @pytest.mark.parametrize("name", MALFORMED)
 @pytest.mark.parametrize("function", [find, create, remove])
 def test_a_malformed_name_is_refused_and_touches_nothing(function, name, home):
-    with pytest.raises(UsageError, match="names no environment"):
+    with pytest.raises(UsageError, match="is not the name of an environment"):
         function(name)
     assert not home.exists()
 
@@ -235,7 +235,7 @@ def test_a_version_can_be_asked_for(version):
 
 def test_an_unknown_backend_is_refused_with_the_known_ones(home):
     assert find("caffe") is None
-    with pytest.raises(UsageError, match="'caffe': it can for numpy, torch, jax, tensorflow, mxnet"):
+    with pytest.raises(UsageError, match="'caffe': it can make those of numpy, torch, jax, tensorflow, mxnet"):
         create("caffe@1.0")
     assert not home.exists()
 
@@ -308,7 +308,7 @@ def test_the_build_for_the_cpu_is_installed_unless_cuda_is_asked_for(name, cuda,
 
 
 def test_there_is_no_numpy_with_cuda():
-    with pytest.raises(UsageError, match="multiconv knows no build of numpy with CUDA"):
+    with pytest.raises(UsageError, match="multiconv does not know of a build of numpy with CUDA"):
         create("numpy", cuda=True)
 
 
@@ -402,7 +402,9 @@ def test_remove_takes_unfinished_ones(home):
 
 
 def test_remove_says_which_there_are(finished):
-    with pytest.raises(BackendUnavailable, match=r"no environment fake@1\.0 to remove in .*; finished are: fake$"):
+    with pytest.raises(
+        BackendUnavailable, match=r"no environment fake@1\.0 to remove in .*; the finished ones are: fake$"
+    ):
         remove("fake@1.0")
 
 

@@ -141,10 +141,10 @@ DEATHS = {
     Trouble.SEGFAULT: "was killed by SIGSEGV",
     Trouble.KILL: "was killed by SIGKILL",
     Trouble.EXIT: "ended with exit status 7",
-    Trouble.SEND_GARBAGE: "sent what is no answer",
-    Trouble.SEND_NO_ANSWER: "sent what is no answer",
-    Trouble.SEND_MALFORMED_ERROR: "sent what is no answer .it does not describe its error: {'type': 'OSError'}",
-    Trouble.SEND_AN_ANSWER_MORE: "sent what is no answer .it does not answer request",
+    Trouble.SEND_GARBAGE: "sent an invalid answer",
+    Trouble.SEND_NO_ANSWER: "sent an invalid answer",
+    Trouble.SEND_MALFORMED_ERROR: "sent an invalid answer .it does not describe its error: {'type': 'OSError'}",
+    Trouble.SEND_AN_ANSWER_MORE: "sent an invalid answer .it does not answer request",
     Trouble.SIGNAL_35: "was killed by signal 35",
 }
 
@@ -893,7 +893,7 @@ def test_a_worker_that_does_not_describe_itself(tmp_path):
     with pytest.raises(mc.BackendUnavailable) as caught:
         start(python)
     assert str(caught.value) == (
-        f"trouble can't be loaded in {python}: the process sent what is no answer "
+        f"trouble can't be loaded in {python}: the process sent an invalid answer "
         "(it does not describe itself: {'version': '1'})"
     )
 
