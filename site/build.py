@@ -182,13 +182,14 @@ def agreement(lesson: Lesson, found: Iterable[Comparison]) -> str:
     rows = [["value", "must be", *map(title, backends)], ["---"] * (2 + len(backends))]
     for name, how in lesson.compare.items():
         roundings = isinstance(how, str) and how != "exact"
-        must = f"within {how}" if roundings else "the same bits" if how == "exact" else "the stated numbers"
+        must = f"within {how}" if roundings else "the same bits" if how == "exact" else "as stated"
         rows.append([f"`{name}`", must, *(f"{ratios[name, b]:.2g}" if roundings else "yes" for b in backends)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
         "## Do the frameworks agree?\n\nThis page was made by running the scripts and comparing these variables. "
-        "*The same bits* means: equal to NumPy's, bit for bit. Where roundings are allowed, the table shows which part "
-        f"of the allowed error was used, so 1 is the limit.\n\n{table}"
+        "*As stated* means: the numbers that the lesson states. *The same bits* means: equal to NumPy's, bit for bit. "
+        "Where roundings are allowed, the table shows which part of the allowed error was used, so 1 is the limit."
+        f"\n\n{table}"
     )
 
 
