@@ -54,6 +54,7 @@ def test_json_on_standard_output_is_alone_there() -> None:
         (("capabilities", "keers"), "there is no backend 'keers'"),
         (("properties", "jaxx"), "there is no backend 'jaxx' (did you mean 'jax'?)"),
         (("quirks", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
+        (("known", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
         (("lesson", "run", "paddng"), "there is no lesson 'paddng' (did you mean 'padding-and-stride'?)"),
         (("lesson", "export", "channel", "-o", "x.ipynb"), "there is no lesson 'channel' (did you mean 'channels'?)"),
         (("env", "create", "caffe"), "multiconv can't make an environment for 'caffe': it can for numpy, torch"),
@@ -128,7 +129,7 @@ def test_an_alias_is_taken_for_the_name(name: str) -> None:
 
 COMMANDS = [
     (), ("check",), ("bench",), ("backends",), ("env",), ("env", "create"), ("env", "list"), ("env", "remove"),
-    ("quirks",), ("capabilities",), ("properties",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
+    ("quirks",), ("known",), ("capabilities",), ("properties",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
     ("lesson", "export"), ("describe-kernel",),
 ]  # fmt: skip
 
@@ -142,7 +143,13 @@ def test_each_help_fits_eighty_columns_and_no_summary_is_cut(command: tuple[str,
 
 
 def test_json_means_a_file_or_standard_output_in_every_command(tmp_path: Path) -> None:
-    for command in (["backends"], ["env", "list"], ["quirks", "int8-wraps"], ["describe-kernel", "[1, 2]"]):
+    for command in (
+        ["backends"],
+        ["env", "list"],
+        ["quirks", "int8-wraps"],
+        ["known", "mlx-548"],
+        ["describe-kernel", "[1, 2]"],
+    ):
         file = tmp_path / "x.json"
         to_file = CliRunner().invoke(main, [*command, "--json", str(file)])
         alone = CliRunner().invoke(main, [*command, "--json", "-"])
@@ -196,6 +203,7 @@ def test_what_is_no_kernel_is_refused(text: str) -> None:
         ("multiconv bench --set resn", "resnet50"),
         ("multiconv lesson run padd", "padding-and-stride"),
         ("multiconv quirks int8-w", "int8-wraps"),
+        ("multiconv known numpy-6", "numpy-6316"),
         ("multiconv capab", "capabilities"),
     ],
 )

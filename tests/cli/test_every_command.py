@@ -115,6 +115,7 @@ BEFORE = {
     "capabilities": ("nonsense",),
     "properties": ("nonsense",),
     "quirks": ("int8-wraps",),
+    "known": ("numpy-6316",),
     "env create": ("nonsense",),
     "env remove": ("nonsense",),
     "lesson run": ("cross-correlation", "--backend", "numpy"),
@@ -158,6 +159,7 @@ RIGHT = {
     "capabilities": ("numpy", "--dtype", "float32"),
     "properties": ("numpy",),
     "quirks": ("int8-wraps",),
+    "known": ("numpy-6316",),
     "lesson export": ("cross-correlation",),
     "describe-kernel": ("[1, 2]",),
 }

@@ -42,6 +42,8 @@ def test_each_schema_is_one_and_allows_nothing_else(name: str) -> None:
         ("backends", ["backends"]),
         ("environments", ["env", "list"]),
         ("quirks", ["quirks"]),
+        ("known", ["known"]),
+        ("known", ["known", "numpy", "--run"]),
         ("kernel", ["describe-kernel", "[[1,2,1]]"]),
         ("kernel", ["describe-kernel", "[[0.5,1.5],[-1,0]]"]),
     ],
