@@ -11,7 +11,7 @@ from multiconv.cli.check import check
 from multiconv.cli.environments import backends, env
 from multiconv.cli.lessons import describe_kernel, lesson
 from multiconv.cli.options import Group
-from multiconv.cli.survey import capabilities, dispatch, properties, quirks
+from multiconv.cli.survey import capabilities, dispatch, known, properties, quirks
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,7 +22,11 @@ def main() -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 
 
-for command in (check, bench, backends, env, quirks, capabilities, properties, dispatch, lesson, describe_kernel):
+COMMANDS = (
+    check, bench, backends, env, quirks, known, capabilities, properties, dispatch, lesson, describe_kernel,
+)  # fmt: skip
+
+for command in COMMANDS:
     main.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""``multiconv quirks``, ``capabilities``, ``properties`` and ``dispatch``."""
+"""``multiconv quirks``, ``known``, ``capabilities``, ``properties`` and ``dispatch``."""
 
 from __future__ import annotations
 
@@ -65,6 +65,68 @@ def quirks(
     write_json(json_file, report.as_json(catalogue.as_dict(chosen, found, missing)))
     report.print_quirks(chosen, found, missing, Console(err=json_file == "-"), whole=bool(ids))
     ctx.exit(1 if any(f.changed for f in found) else 0)
+
+
+def _complete_fault(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from multiconv.survey.known_catalogue import catalogue
+
+    faults = [fault.id for fault in catalogue() if fault.id.startswith(incomplete)]
+    return faults + complete_backend(ctx, param, incomplete)
+
+
+@click.command(short_help="Try public faults of convolutions.")
+@click.argument("names", metavar="[ID or BACKEND]...", nargs=-1, shell_complete=_complete_fault)
+@click.option("--framework", "frameworks", metavar="NAME", multiple=True, help="The same as BACKEND. Repeatable.")
+@click.option("--run/--no-run", default=False, help="Try the faults here; default only show them.")
+@click.option("--catalogue", "file", metavar="TOML", help="Read the faults of this file instead. It may hold code.")
+@json_option
+@markdown_option
+@click.pass_context
+def known(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    frameworks: tuple[str, ...],
+    run: bool,
+    file: str | None,
+    json_file: str | None,
+    markdown_file: str | None,
+) -> None:
+    """Show public faults of convolutions, and whether they show here.
+
+    ID is a fault, such as pytorch-18948: it is shown whole. BACKEND is a name such as torch, or with --run a version
+    such as torch@2.5.1: only the faults of its framework, and of projects that multiconv has no backend for.
+
+    Exit status: 0 as the catalogue says, 1 a fault has changed or multiconv is wrong, 2 bad usage, 3 a named backend is
+    not available.
+    """
+    from multiconv.cli import report
+    from multiconv.cli.console import Console
+    from multiconv.survey import known_catalogue as catalogue
+    from multiconv.survey import known_pages as pages
+    from multiconv.survey import known_runs as runs
+
+    faults = catalogue.load(file) if file is not None else catalogue.catalogue()
+    ids, others = catalogue.ids_and_backends(names, faults)
+    backends = canonical((*others, *frameworks))
+    for name in backends:
+        if not run and name != plain_name(name):
+            raise click.UsageError(f"{name} names a place to try the faults in, which needs --run")
+    check_writable(json_file)
+    check_writable(markdown_file, "--markdown")
+    chosen = catalogue.select(ids, faults)
+    if not ids:
+        chosen = runs.concerned(chosen, backends)
+    if markdown_file is not None:
+        write(markdown_file, pages.as_markdown(chosen))
+    tried: list[Any] = []
+    missing: dict[str, str] = {}
+    if run:
+        places, missing = runs.locate(backends)
+        with report.progress_bars(Console(err=True)) as progress:
+            tried = runs.run(chosen, places, progress)
+    write_json(json_file, report.as_json(pages.as_dict(chosen, tried, missing)))
+    pages.print_known(chosen, tried, missing, Console(err=json_file == "-"), whole=bool(ids))
+    ctx.exit(1 if any(t.changed or t.wrong for t in tried) else 0)
 
 
 @click.command(short_help="Test which features each backend supports.")
@@ -137,20 +199,10 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
 @click.command(short_help="List which kernels of the libraries compute a convolution.")
 @click.argument("names", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 @click.option(
-    "--examples",
-    metavar="N",
-    type=click.IntRange(0),
-    default=200,
-    show_default=True,
-    help="Number of problems that the check draws.",
+    "--examples", metavar="N", type=click.IntRange(0), default=200, show_default=True, help="Draw N problems."
 )
 @click.option(
-    "--search",
-    metavar="N",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Number of problems of a wide random search, which shows what the check misses.",
+    "--search", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Search N more at random."
 )
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
@@ -162,9 +214,9 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
     multiple=True,
     type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
     default=("float32", "float64"),
-    help="float16, bfloat16, float32 or float64. Repeatable; default float32 and float64. Layers use the first.",
+    help="Dtype of the arrays; default float32 and float64.",
 )
-@click.option("--layers/--no-layers", default=True, help="Also run the layer sets; default they are run.")
+@click.option("--no-layers", "layers", is_flag=True, default=True, flag_value=False, help="Leave out the layer sets.")
 @json_option
 @markdown_option
 def dispatch(
@@ -180,7 +232,10 @@ def dispatch(
     """List which kernels of the libraries compute the check's problems and the layer sets. Takes minutes.
 
     The table has each kernel that was heard to run, in how many problems, and the smallest of them, which was run
-    again. The share of the kernels that the check reaches follows.
+    again. The share of the kernels that the check reaches follows: of those that compute the layer sets, and the
+    problems of a random search, which are wider than the check's.
+
+    DTYPE is float16, bfloat16, float32 or float64, and may be repeated. The layer sets use the first.
 
     BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all that
     are installed.

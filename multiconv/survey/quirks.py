@@ -6,32 +6,22 @@ Its outcome is its output and how it ends. `run` checks whether the outcome is s
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from itertools import groupby
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import tomllib
 
 from multiconv import registry
-from multiconv.core.errors import BackendCrashed, BackendUnavailable, UsageError, suggestion
+from multiconv.core.errors import UsageError, suggestion
 from multiconv.core.targets import ORDER
 from multiconv.core.types import Progress, no_progress
-
-SCRIPT_TIMEOUT = 60
-SHOWN_STDERR = 2000
-# Imported once, before a process is forked for each script: an import takes longer than a script.
-MODULES = {"torch": ["torch"], "jax": ["jax", "flax.nnx"], "tensorflow": ["tensorflow"], "mxnet": ["mxnet"]}
-KEPT_VARIABLES = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")
-ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+from multiconv.survey.framework_scripts import locate_each, run_scripts
 
 
 @dataclass(frozen=True)
@@ -268,15 +258,10 @@ def locate(
     >>> places["numpy"].here, missing
     (True, {})
     """
-    places, missing = {}, {}
-    for framework in dict.fromkeys(q.framework for q in quirks):
-        try:
-            places[framework] = registry.locate(name or framework)
-        except BackendUnavailable as error:
-            if name is not None or not optional:
-                raise
-            missing[framework] = str(error)
-    return places, missing
+    frameworks = list(dict.fromkeys(q.framework for q in quirks))
+    if name is None:
+        return locate_each(frameworks, optional=optional)
+    return {framework: registry.locate(name) for framework in frameworks}, {}
 
 
 def as_dict(quirks: Sequence[Quirk], found: Sequence[Found], missing: dict[str, str]) -> dict[str, Any]:
@@ -345,40 +330,7 @@ def _tuples(value: Any) -> Any:
 
 def _run(quirks: Sequence[Quirk], place: registry.Place, progress: Progress) -> Iterator[Found]:
     """Run the scripts of one framework, one after another."""
-    framework = quirks[0].framework
-    task = {
-        "modules": MODULES.get(framework, [framework]),
-        "scripts": {q.id: q.script for q in quirks},
-        "timeout": SCRIPT_TIMEOUT,
-    }
-    progress(framework, 0, len(quirks), "importing")
-    variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        as_file(files("multiconv.guest") / "run_scripts.py") as program,
-        Path(folder, "stderr").open("w+b") as stderr,
-        subprocess.Popen(
-            [place.python, "-I", "-X", "faulthandler", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**variables, **ON_CPU, "HOME": folder},
-            cwd=folder,
-        ) as runner,
-    ):
-        questions, answers = cast("IO[str]", runner.stdin), cast("IO[str]", runner.stdout)
-        try:
-            with questions:
-                json.dump(task, questions)
-            for number, (quirk, line) in enumerate(zip(quirks, answers), 1):
-                answer = json.loads(line)
-                progress(framework, number, len(quirks), quirk.id)
-                yield Found(quirk, place.version or "", answer["outcome"], answer["stderr"])
-        except BaseException:
-            runner.kill()
-            raise
-        if runner.wait():
-            stderr.seek(0)
-            end = stderr.read().decode(errors="replace").strip()[-SHOWN_STDERR:]
-            raise BackendCrashed(f"{framework} could not be asked in {place.python}; it wrote: {end}", stderr=end)
+    by_id = {q.id: q for q in quirks}
+    scripts = {q.id: q.script for q in quirks}
+    for name, ended in run_scripts(quirks[0].framework, scripts, place, progress):
+        yield Found(by_id[name], place.version or "", ended.outcome, ended.stderr)

@@ -60,6 +60,7 @@ def test_json_on_standard_output_is_alone_there() -> None:
         (("dispatch", "jaxx"), "there is no backend 'jaxx' (did you mean 'jax'?)"),
         (("properties", "jaxx"), "there is no backend 'jaxx' (did you mean 'jax'?)"),
         (("quirks", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
+        (("known", "--framework", "mxnt"), "there is no backend 'mxnt' (did you mean 'mxnet'?)"),
         (("lesson", "run", "paddng"), "there is no lesson 'paddng' (did you mean 'padding-and-stride'?)"),
         (("lesson", "export", "channel", "-o", "x.ipynb"), "there is no lesson 'channel' (did you mean 'channels'?)"),
         (
@@ -139,7 +140,8 @@ def test_an_alias_is_taken_for_the_name(name: str) -> None:
 
 COMMANDS = [
     (), ("check",), ("bench",), ("backends",), ("env",), ("env", "create"), ("env", "list"), ("env", "remove"),
-    ("quirks",), ("capabilities",), ("properties",), ("dispatch",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
+    ("quirks",), ("known",), ("capabilities",), ("properties",), ("dispatch",), ("lesson",), ("lesson", "list"),
+    ("lesson", "run"),
     ("lesson", "export"), ("describe-kernel",),
 ]  # fmt: skip
 
@@ -167,7 +169,13 @@ def test_the_help_of_check_names_every_dtype_and_kind_of_values() -> None:
 
 
 def test_json_means_a_file_or_standard_output_in_every_command(tmp_path: Path) -> None:
-    for command in (["backends"], ["env", "list"], ["quirks", "int8-wraps"], ["describe-kernel", "[1, 2]"]):
+    for command in (
+        ["backends"],
+        ["env", "list"],
+        ["quirks", "int8-wraps"],
+        ["known", "mlx-548"],
+        ["describe-kernel", "[1, 2]"],
+    ):
         file = tmp_path / "x.json"
         to_file = CliRunner().invoke(main, [*command, "--json", str(file)])
         alone = CliRunner().invoke(main, [*command, "--json", "-"])
@@ -221,6 +229,7 @@ def test_what_is_no_kernel_is_refused(text: str) -> None:
         ("multiconv bench --set resn", "resnet50"),
         ("multiconv lesson run padd", "padding-and-stride"),
         ("multiconv quirks int8-w", "int8-wraps"),
+        ("multiconv known numpy-6", "numpy-6316"),
         ("multiconv capab", "capabilities"),
     ],
 )

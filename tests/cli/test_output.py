@@ -81,12 +81,19 @@ COMMANDS = [
     ("dispatch", "numpy@{}/python", "--examples", "0", "--no-layers", "--markdown", "{}/page.md"),
     ("quirks", "--framework", "numpy", "--markdown", "{}/page.md"),
     ("quirks", "int8-wraps", "--framework", "numpy@{}/python", "--run"),
+    ("known", "numpy-6316", "numpy@{}/python", "--run"),
+    ("known", "numpy", "--markdown", "{}/page.md"),
     ("lesson", "list"),
     ("lesson", "run", "cross-correlation", "--backend", "numpy@{}/python"),
     ("lesson", "export", "cross-correlation", "-o", "{}/lesson.ipynb"),
     ("describe-kernel", "[[1/9,1/9,1/9],[1/9,1/9,1/9],[1/9,1/9,1/9]]"),
 ]
-NAMELESS = ("quirks", "lesson list", "describe-kernel")  # what these print has no name of the user's in it
+NAMELESS = (
+    "quirks",
+    "known numpy ",
+    "lesson list",
+    "describe-kernel",
+)  # what these print has no name of the user's in it
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

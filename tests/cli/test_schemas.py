@@ -44,6 +44,8 @@ def test_each_schema_is_one_and_allows_nothing_else(name: str) -> None:
         ("environments", ["env", "list"]),
         ("quirks", ["quirks"]),
         ("dispatch", ["dispatch", "numpy", "--examples", "2", "--search", "1", "--no-layers"]),
+        ("known", ["known"]),
+        ("known", ["known", "numpy", "--run"]),
         ("kernel", ["describe-kernel", "[[1,2,1]]"]),
         ("kernel", ["describe-kernel", "[[0.5,1.5],[-1,0]]"]),
     ],

@@ -22,7 +22,7 @@ from multiconv import registry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS
 from multiconv.oracle.values import seeded
-from multiconv.survey import quirks
+from multiconv.survey import framework_scripts, quirks
 from multiconv.survey.quirks import Found, Quirk
 from multiconv.testing.problem_values import given_values
 
@@ -157,7 +157,7 @@ def test_an_outcome_is_what_a_script_prints_and_how_it_ends(script: str, outcome
 
 
 def test_a_script_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quirks, "SCRIPT_TIMEOUT", 1)
+    monkeypatch.setattr(framework_scripts, "SCRIPT_TIMEOUT", 1)
     assert ends("while True: pass").outcome == "killed by SIGALRM"
 
 
@@ -214,7 +214,7 @@ CHANGED = """
 import sys
 from dataclasses import replace
 from multiconv.cli.main import main as cli
-from multiconv.survey import quirks
+from multiconv.survey import framework_scripts, quirks
 there = quirks.catalogue()
 quirks.catalogue = lambda: (replace(there[0], outcome="something else"), *there[1:])
 sys.argv = ["multiconv", "quirks", "--run", "--framework", "numpy"]
