@@ -1,8 +1,8 @@
 """Known faults: convolutions that a public bug report says some project computed wrongly.
 
 Each fault is a problem with small integers, so that the right result is exact. It is computed twice: by the oracle, and
-from the report's own arithmetic, whose value is written down with the fault. `known_catalogue` reads the faults, and
-`known_runs` tries them here.
+by the report's own numbers or by hand, whose value is written down with the fault. `known_catalogue` reads the faults,
+and `known_runs` tries them here.
 """
 
 from __future__ import annotations

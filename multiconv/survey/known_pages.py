@@ -18,9 +18,10 @@ COLOURS = {"as reported": "yellow", "right": "green", "refused": "green"}
 HEADING = """# Known faults of convolutions
 
 Public reports of convolutions that some project computed wrongly, refused or crashed on. Each is a problem of small
-integers, so that the right result is exact: a test holds that the value here, which follows from the report, is that of
-multiconv's oracle. `multiconv known --run` tries them again and says which have changed; `multiconv known --run
-torch@2.5.1` tries another version. This page is written by `multiconv known --markdown FILE`.
+integers, so that the right result is exact. The value here is the report's own, or was counted by hand from the
+definition; a test holds that it is what multiconv's oracle computes. `multiconv known --run` tries all faults again and
+says which have changed; `multiconv known --run torch@2.5.1` tries another version. This page is written by
+`multiconv known --markdown FILE`.
 
 What a report says of its versions and devices is repeated here, and not checked. "Here" is a CPU with AVX-512, with
 """
@@ -66,7 +67,7 @@ def as_markdown(faults: Sequence[Fault]) -> str:
     '# Known faults of convolutions'
     """
     versions = {f.framework: f.version for f in faults if f.framework}
-    lines = [f"{HEADING.rstrip()} {', '.join(f'{name} {version}' for name, version in versions.items())}.", WORDS]
+    lines = [f"{HEADING}{', '.join(f'{name} {version}' for name, version in versions.items())}.", WORDS]
     lines += ["| fault | reported | here | multiconv |", "|---|---|---|---|"]
     lines += [f"| [{f.source}]({f.link}) | {_cell(f.title)} | {f.here or '-'} | {f.multiconv.does} |" for f in faults]
     for framework, group in groupby(faults, lambda f: f.framework):
