@@ -107,8 +107,11 @@ def _reached(
         name = waiting.pop()
         more: Iterator[str] = iter(())
         if name in by_name:
-            found += _kernel(by_name[name], objects, fused=name in inside)
-            more = iter(by_name[name].references)
+            instruction = by_name[name]
+            found += _kernel(instruction, objects, fused=name in inside)
+            # A library computes a custom fusion as a whole, whatever the instructions in it.
+            own = CUSTOM_FUSION.search(instruction.text)
+            more = (r for r in instruction.references if not (own and r in computations))
         elif name in computations:
             more = (i.name for i in computations[name])
         for other in more:

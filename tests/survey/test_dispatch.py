@@ -219,6 +219,21 @@ ENTRY %main (x: f32[4], dy: f32[4]) -> (f32[4], f32[4]) {
     )
 
 
+def test_a_fusion_that_a_library_computes_is_named_and_not_what_is_in_it() -> None:
+    hlo = """
+%fused (a: f32[4]) -> f32[4] {
+  %a = f32[4]{0} parameter(0)
+  ROOT %convolution.7 = f32[4]{0} convolution(%a, %a), window={size=1}, dim_labels=bf_io->bf
+}
+
+ENTRY %main (x: f32[4]) -> f32[4] {
+  %x = f32[4]{0} parameter(0)
+  ROOT %own = f32[4]{0} fusion(%x), kind=kCustom, calls=%fused, backend_config={"fusion_config":{"kind":"__ynn_fusion"}}
+}
+"""
+    assert [k.label for k in read_programs([{"hlo": hlo, "objects": []}])] == ["XLA fusion __ynn_fusion"]
+
+
 def test_a_program_without_a_convolution_counts_only_if_no_other_has_one() -> None:
     plain = """ENTRY %main (x: f32[4]) -> f32[4] {
   %x = f32[4]{0} parameter(0)
