@@ -20,6 +20,7 @@ from multiconv.core.geometry import Geometry
 from multiconv.oracle.judgement import judge
 from multiconv.oracle.problem import DIRECTIONS, Problem
 from multiconv.testing.drawing import draw_problems
+from multiconv.testing.kernel_problems import SHAPES
 
 
 class Lent(NumpyBackend):
@@ -84,7 +85,7 @@ def test_all_five_agree_with_the_oracle_in_every_problem() -> None:
     assert report.agrees
     assert [(b.name, b.verdict, b.disagreements) for b in report.backends] == [(name, "agrees", []) for name in FIVE]
     for b in report.backends:
-        assert b.problems == 2 * len(d2l.EXAMPLES) + 1 + 51 + 27 + 40
+        assert b.problems == 2 * len(d2l.EXAMPLES) + 1 + 51 + 27 + len(SHAPES) + 40
         assert b.exact == b.integer_problems > 51
         assert 0 < b.share_of_bound <= 1
         assert {r.direction for r in b.accuracy} == set(DIRECTIONS)
