@@ -120,6 +120,7 @@ BEFORE = {
     "lesson run": ("cross-correlation", "--backend", "numpy"),
     "lesson export": ("cross-correlation", "-o", "lesson.ipynb"),
     "describe-kernel": ("[1, 2]",),
+    "explain": ("x=1,1,4 w=1,1,3",),
 }
 PLACES = [
     (path, parameter)
@@ -160,6 +161,7 @@ RIGHT = {
     "quirks": ("int8-wraps",),
     "lesson export": ("cross-correlation",),
     "describe-kernel": ("[1, 2]",),
+    "explain": ("x=1,1,4 w=1,1,3",),
 }
 FILES = [
     (path, option.opts[-1])
