@@ -8,7 +8,7 @@ from multiconv.cli.options import check_writable, json_option, write, write_json
 
 
 @click.command(short_help="Explain a convolution: size, padding, cost, code.")
-@click.argument("words", metavar="WORD...", nargs=-1, required=True)
+@click.argument("words", metavar="WORD [WORD]...", nargs=-1, required=True)
 @click.option(
     "--direction",
     metavar="NAME",
@@ -21,7 +21,7 @@ from multiconv.cli.options import check_writable, json_option, write, write_json
 def explain(words: tuple[str, ...], direction: str, json_file: str | None, svg_file: str | None) -> None:
     """Explain a convolution: output size, padding, pixels that no output sees, cost, and the code for each framework.
 
-    WORD... is such as x=1,3,224,224 w=64,3,7,7 stride=2 padding=same, with any of stride, padding, dilation, groups,
+    The words are such as x=1,3,224,224 w=64,3,7,7 stride=2 padding=same, with any of stride, padding, dilation, groups,
     layout, output_padding, bias and dtype; or a layer as in bench. Padding in pairs is written as padding=2:3,2:3.
 
     Exit status: 0 explained, 2 bad usage.
