@@ -42,10 +42,19 @@ from multiconv.registry import BackendInfo, backend, backends
 
 if TYPE_CHECKING:
     from multiconv.subjects.explain import Explanation, explain
+    from multiconv.subjects.forms import Subject, subject
+    from multiconv.subjects.identify import Identification, identify
 
 __version__ = "0.1.0"
 
-_LATER = {"Explanation": "explain", "explain": "explain"}
+_LATER = {
+    "Explanation": "explain",
+    "Identification": "identify",
+    "Subject": "forms",
+    "explain": "explain",
+    "identify": "identify",
+    "subject": "forms",
+}
 """What is imported when it is first asked for, with its module in `multiconv.subjects`."""
 
 __all__ = [
@@ -62,14 +71,18 @@ __all__ = [
     "FrameworkBackend",
     "Geometry",
     "Host",
+    "Identification",
     "MulticonvError",
     "Operation",
     "ResourceError",
+    "Subject",
     "UnsupportedError",
     "UsageError",
     "backend",
     "backends",
     "explain",
+    "identify",
+    "subject",
 ]
 
 
