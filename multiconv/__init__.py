@@ -43,13 +43,14 @@ from multiconv.registry import BackendInfo, backend, backends
 if TYPE_CHECKING:
     from multiconv.subjects.explain import Explanation, explain
     from multiconv.subjects.forms import Subject, subject
-    from multiconv.subjects.identify import Identification, identify
+    from multiconv.subjects.identification import Identification
+    from multiconv.subjects.identify import identify
 
 __version__ = "0.1.0"
 
 _LATER = {
     "Explanation": "explain",
-    "Identification": "identify",
+    "Identification": "identification",
     "Subject": "forms",
     "explain": "explain",
     "identify": "identify",

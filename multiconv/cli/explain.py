@@ -28,7 +28,7 @@ def explain(words: tuple[str, ...], direction: str, json_file: str | None, svg_f
     """
     from multiconv.cli import report
     from multiconv.cli.console import Console
-    from multiconv.subjects.explain import with_words
+    from multiconv.subjects.words import with_words
 
     check_writable(json_file)
     check_writable(svg_file, "--svg")

@@ -10,6 +10,7 @@ from multiconv.cli.bench import bench
 from multiconv.cli.check import check
 from multiconv.cli.environments import backends, env
 from multiconv.cli.explain import explain
+from multiconv.cli.identify import identify
 from multiconv.cli.lessons import describe_kernel, lesson
 from multiconv.cli.options import Group
 from multiconv.cli.survey import capabilities, properties, quirks
@@ -23,7 +24,19 @@ def main() -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 
 
-for command in (check, bench, backends, env, quirks, capabilities, properties, lesson, describe_kernel, explain):
+for command in (
+    check,
+    bench,
+    backends,
+    env,
+    quirks,
+    capabilities,
+    properties,
+    lesson,
+    describe_kernel,
+    explain,
+    identify,
+):
     main.add_command(command)
 
 

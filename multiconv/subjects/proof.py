@@ -102,7 +102,7 @@ def _compared(
     if ratio > 1:
         raise Refused(
             "not a convolution", f"on fresh integers of {size} its answer is not that of the convolution that its "
-            "impulses show", x=x, y=y, expected=right.astype(y.dtype),
+            "impulses show", x=x, y=y, expected=right.astype(y.dtype), wrong=bounds.ratios(y, right, bound) > 1,
         )  # fmt: skip
     exact = bool((y == right.astype(y.dtype)).all())
     return Proof(tuple(size), exact, must, 0.0 if exact else ratio)

@@ -20,7 +20,7 @@ SIZES = {1: ((17,), (64,)), 2: ((9, 10), (32, 32), (28, 28)), 3: ((7, 8, 9), (16
 """The sizes of an image that are tried, by the number of axes."""
 CHANNELS = (3, 1, 4, 2, 6, 8, 16, 5, 12, 32, 64)
 """The numbers of input channels that are tried."""
-KERNEL = (3, 2, 3)
+KERNEL = (2, 3, 2)
 OUT_CHANNELS = 4
 MOST_CALLS = 400
 
@@ -59,7 +59,7 @@ def settle(subject: Subject) -> tuple[Box, Shape]:
         except Exception as error:
             first = first or error
             continue
-        if y.ndim == len(guess.size) + 2 and y.shape[0] == 1 and y.size:
+        if y.ndim == len(guess.size) + 2 and y.shape[0] == 1 and y.size and _has_channels(y, guess, subject):
             if y.dtype.name == "float64" and guess.dtype == "float32" and "dtype" not in subject.fixed:
                 guess = replace(guess, dtype="float64")
                 box = _box(subject, guess)
@@ -73,6 +73,14 @@ def settle(subject: Subject) -> tuple[Box, Shape]:
         f"{subject.name} raised an exception for every input that was tried, at first {type(first).__name__}: "
         f"{_first_line(first)}. Say what it takes by in_channels, ndim, size, dtype, layout or arrays"
     )
+
+
+def _has_channels(y: Host, guess: Guess, subject: Subject) -> bool:
+    """Return whether the answer has the output channels of the kernel, which it has not if the kernel is misread."""
+    if guess.w_shape is None:
+        return True
+    groups = subject.fixed.get("groups", 1) if "groups" in subject.options else 1
+    return y.shape[1] in (guess.w_shape[0], guess.w_shape[1] * groups * (guess.w_shape[0] == guess.channels))
 
 
 def _guesses(subject: Subject) -> Iterator[Guess]:

@@ -14,9 +14,10 @@ from conftest import ROOT
 
 import multiconv as mc
 from multiconv.cli.main import main
-from multiconv.subjects.explain import LARGEST_AXIS, parse_words
+from multiconv.subjects.explain import LARGEST_AXIS
 from multiconv.subjects.pages import symmetric_sentence
 from multiconv.subjects.pictures import rows
+from multiconv.subjects.words import parse_words
 from multiconv.testing.drawing import draw_problems
 
 SPECS = [(p.spec, p.x.shape, p.w.shape) for p in draw_problems(150, 4)]
