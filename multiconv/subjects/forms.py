@@ -119,7 +119,10 @@ class Subject:
         if self.layout in UNBATCHED:
             images = [self._called(self._own(image[None])[0], rest, given)[None] for image in x]
             return np.concatenate([self._back(image) for image in images])
-        return self._back(self._called(self._own(x), rest, given))
+        parts = []
+        for part in _batches(x, self.fixed.get("batch")):
+            parts.append(self._back(self._called(self._own(part), rest, given)))
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[: len(x)]
 
     def _own(self, x: Host) -> Host:
         """Return x in the thing's layout."""
@@ -360,6 +363,15 @@ def _kernel(w: Host | None, fixed: Mapping[str, Any]) -> Host | None:
         "OIHW": (0, 1, *spatial), "HWIO": (*spatial, 1, 0), "IOHW": (1, 0, *spatial), "OHWI": (0, *spatial, 1)
     }[str(fixed.get("kernel_layout", "OIHW")).upper()]  # fmt: skip
     return np.ascontiguousarray(w.transpose(axes))
+
+
+def _batches(x: Host, batch: int | None) -> list[Host]:
+    """Split x into batches of the only size that a thing takes, the last filled up with zeros."""
+    if batch is None or len(x) == batch:
+        return [x]
+    missing = -len(x) % batch
+    filled = np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
+    return [filled[start : start + batch] for start in range(0, len(filled), batch)]
 
 
 def _signature(of: Subject) -> str:

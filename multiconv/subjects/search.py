@@ -19,7 +19,7 @@ from multiconv.subjects.weights import cover, groups_of, middle, of_groups, use_
 
 MOST_GROWTHS = 3
 """How often the image is doubled if it is too small for the kernel."""
-MOST_SIZES = 6
+MOST_SIZES = 16
 """The most sizes at which the padding is looked at."""
 
 
@@ -78,6 +78,8 @@ class Search:
             known = [fit for fit in fits if fit is not None]
             if len(known) == len(fits) and all(fit.settled and not fit.exceptions for fit in known):
                 return known
+            if growth and not known and all(mask.all() for mask in self.masks):
+                break  # every output sees every pixel, at two sizes
             if self.sizes_fixed or growth == MOST_GROWTHS or max(self.size) > 100:
                 break
             larger = tuple(
@@ -88,7 +90,7 @@ class Search:
                 self.box.bias_at(larger)
             except Refused:
                 break
-            if len(known) == len(fits) and all(fit.settled for fit in known) and growth:
+            if len(known) == len(fits) and all(fit.settled for fit in known) and growth > 1:
                 break
             self.size = larger
         if len(known) < len(fits):
@@ -103,7 +105,8 @@ class Search:
             self.transposed = False
             return forward
         back = [fit_axis(mask.T) for mask in masks]
-        if all(fit is not None and not fit.exceptions for fit in back):
+        fitted = [fit for fit in back if fit is not None and not fit.exceptions]
+        if len(fitted) == len(back) and max(fit.stride for fit in fitted) > 1:
             self.transposed = True
             return back
         self.transposed = False

@@ -16,7 +16,7 @@ from multiconv.core.types import Host, Shape
 from multiconv.subjects.box import Box
 from multiconv.subjects.forms import UNBATCHED, Subject, WrongForm
 
-SIZES = {1: ((17,), (64,)), 2: ((9, 10), (32, 32), (28, 28)), 3: ((7, 8, 9), (16, 16, 16))}
+SIZES = {1: ((17,), (64,)), 2: ((9, 10), (32, 32), (28, 28), (64, 64)), 3: ((7, 8, 9), (16, 16, 16), (32, 32, 32))}
 """The sizes of an image that are tried, by the number of axes."""
 CHANNELS = (3, 1, 4, 2, 6, 8, 16, 5, 12, 32, 64)
 """The numbers of input channels that are tried."""

@@ -121,6 +121,7 @@ BEFORE = {
     "lesson export": ("cross-correlation", "-o", "lesson.ipynb"),
     "describe-kernel": ("[1, 2]",),
     "explain": ("x=1,1,4 w=1,1,3",),
+    "identify": ("numpy:negative", "in_channels=1"),
 }
 PLACES = [
     (path, parameter)
@@ -162,6 +163,7 @@ RIGHT = {
     "lesson export": ("cross-correlation",),
     "describe-kernel": ("[1, 2]",),
     "explain": ("x=1,1,4 w=1,1,3",),
+    "identify": ("numpy:negative",),
 }
 FILES = [
     (path, option.opts[-1])
