@@ -156,10 +156,8 @@ def _lines(of: Identification) -> list[str]:
         lines += [f"    at {row.size}: {row.pads}, output {row.out}" for row in of.table]
     exact = sum(p.exact for p in of.proof)
     sizes = ", ".join("x".join(map(str, p.size)) for p in of.proof)
-    lines.append(
-        f"  proven on fresh inputs of {sizes}: {exact} of {len(of.proof)} equal to the bit"
-        + ("" if exact == len(of.proof) else ", the others within rounding")
-    )
+    within = "" if exact == len(of.proof) else ", all within rounding"
+    lines.append(f"  proven on fresh inputs of {sizes}: {exact} of {len(of.proof)} equal to the bit{within}")
     return [*lines, *_known(of), f"  {of.calls} calls, {of.seconds:.1f} s"]
 
 

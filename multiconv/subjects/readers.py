@@ -98,6 +98,8 @@ def host(array: Any) -> Host:
     >>> host([1.5, 2])
     array([1.5, 2. ])
     """
+    if hasattr(array, "asnumpy"):
+        return np.asarray(array.asnumpy())
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         if "bfloat16" in str(array.dtype):
@@ -105,8 +107,6 @@ def host(array: Any) -> Host:
 
             return np.asarray(array.float().numpy()).astype(dtype_named("bfloat16"))
         return np.asarray(array.numpy())
-    if hasattr(array, "asnumpy"):
-        return np.asarray(array.asnumpy())
     if hasattr(array, "numpy") and not isinstance(array, np.ndarray):
         return np.asarray(array.numpy())
     return np.asarray(array)
