@@ -10,6 +10,7 @@ array([[[[4., 4.],
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 try:
     # Before the function of the same name: a submodule takes its name in the package when it is first imported.
@@ -40,7 +41,23 @@ from multiconv.core.spec import ConvSpec
 from multiconv.core.types import Array, Host, Operation
 from multiconv.registry import BackendInfo, backend, backends
 
+if TYPE_CHECKING:
+    from multiconv.subjects.explain import Explanation, explain
+    from multiconv.subjects.forms import Subject, subject
+    from multiconv.subjects.identification import Identification
+    from multiconv.subjects.identify import identify
+
 __version__ = "0.1.0"
+
+_LATER = {
+    "Explanation": "explain",
+    "Identification": "identification",
+    "Subject": "forms",
+    "explain": "explain",
+    "identify": "identify",
+    "subject": "forms",
+}
+"""What is imported when it is first asked for, with its module in `multiconv.subjects`."""
 
 __all__ = [
     "Array",
@@ -52,14 +69,33 @@ __all__ = [
     "BackendUnavailable",
     "ConvError",
     "ConvSpec",
+    "Explanation",
     "FrameworkBackend",
     "Geometry",
     "Host",
+    "Identification",
     "MulticonvError",
     "Operation",
     "ResourceError",
+    "Subject",
     "UnsupportedError",
     "UsageError",
     "backend",
     "backends",
+    "explain",
+    "identify",
+    "subject",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is not imported with the package."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"multiconv.subjects.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return all public names, also those not yet imported."""
+    return sorted({*globals(), *__all__})

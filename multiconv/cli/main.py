@@ -9,6 +9,8 @@ import click
 from multiconv.cli.bench import bench
 from multiconv.cli.check import check
 from multiconv.cli.environments import backends, env
+from multiconv.cli.explain import explain
+from multiconv.cli.identify import identify
 from multiconv.cli.lessons import describe_kernel, lesson
 from multiconv.cli.options import Group
 from multiconv.cli.survey import capabilities, dispatch, known, properties, quirks
@@ -23,7 +25,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    check, bench, backends, env, quirks, known, capabilities, properties, dispatch, lesson, describe_kernel,
+    check, bench, backends, env, explain, identify, quirks, known, capabilities, properties, dispatch, lesson,
+    describe_kernel,
 )  # fmt: skip
 
 for command in COMMANDS:

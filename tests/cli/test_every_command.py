@@ -122,6 +122,8 @@ BEFORE = {
     "lesson run": ("cross-correlation", "--backend", "numpy"),
     "lesson export": ("cross-correlation", "-o", "lesson.ipynb"),
     "describe-kernel": ("[1, 2]",),
+    "explain": ("x=1,1,4 w=1,1,3",),
+    "identify": ("numpy:negative", "in_channels=1"),
 }
 PLACES = [
     (path, parameter)
@@ -164,6 +166,8 @@ RIGHT = {
     "known": ("numpy-6316",),
     "lesson export": ("cross-correlation",),
     "describe-kernel": ("[1, 2]",),
+    "explain": ("x=1,1,4 w=1,1,3",),
+    "identify": ("numpy:negative",),
 }
 FILES = [
     (path, option.opts[-1])

@@ -87,12 +87,16 @@ COMMANDS = [
     ("lesson", "run", "cross-correlation", "--backend", "numpy@{}/python"),
     ("lesson", "export", "cross-correlation", "-o", "{}/lesson.ipynb"),
     ("describe-kernel", "[[1/9,1/9,1/9],[1/9,1/9,1/9],[1/9,1/9,1/9]]"),
+    ("identify", "numpy:negative", "in_channels=2"),
+    ("explain", "x=1,4,9 w=4,2,3 stride=3 groups=2"),
 ]
 NAMELESS = (
     "quirks",
     "known numpy ",
     "lesson list",
     "describe-kernel",
+    "explain",
+    "identify",
 )  # what these print has no name of the user's in it
 
 

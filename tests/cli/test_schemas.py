@@ -48,6 +48,9 @@ def test_each_schema_is_one_and_allows_nothing_else(name: str) -> None:
         ("known", ["known", "numpy", "--run"]),
         ("kernel", ["describe-kernel", "[[1,2,1]]"]),
         ("kernel", ["describe-kernel", "[[0.5,1.5],[-1,0]]"]),
+        ("explain", ["explain", "x=1,4,9,8 w=4,2,3,2 stride=2 padding=same groups=2 bias=true"]),
+        ("identify", ["identify", "numpy:negative"]),
+        ("explain", ["explain", "x=1,4,9 w=4,2,3 stride=3 padding=1:0", "--direction", "conv_transpose"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
