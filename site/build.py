@@ -34,7 +34,7 @@ MODULES = (
 MARKED = (
     ":::{div} marked-lines\nChoose your framework in any of the tabs. Lines that differ from NumPy's are marked.\n:::"
 )
-DOCS = ("quirks", "capabilities", "properties", "kill-matrix")
+DOCS = ("quirks", "known", "capabilities", "properties", "dispatch", "kill-matrix")
 
 
 def main() -> None:
