@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from multiconv.cli.options import FAILED, UNAVAILABLE, check_writable, json_option, write_json
+from multiconv.core.errors import UsageError
 
 WORDS = ("layout", "kernel_layout", "arrays", "dtype")
 NUMBERS = ("in_channels", "out_channels", "ndim", "groups", "batch")
@@ -40,8 +41,10 @@ def identify(ctx: click.Context, target: str, words: tuple[str, ...], json_file:
     check_writable(json_file)
     try:
         thing = load(target)
-    except (ImportError, AttributeError) as error:
-        click.echo(f"multiconv: {target} can't be imported: {error}", err=True)
+    except UsageError:
+        raise
+    except Exception as error:  # anything may happen in a user's module
+        click.echo(f"multiconv: {target} can't be imported: {type(error).__name__}: {error}", err=True)
         ctx.exit(UNAVAILABLE)
     found = run(thing, **taken)
     write_json(json_file, report.as_json(found.asdict()))

@@ -182,8 +182,8 @@ class Box:
                 n = int(np.argwhere(wrong)[0][0])
                 off = float(abs(centred(found) - expected).max() / max(abs(expected).max(), abs(found).max(), 1e-300))
                 raise Refused(
-                    "not linear", f"with an input {what}, its answer is off by {off:.2g} of the largest from what "
-                    "linearity says",
+                    "not linear", f"with an input {what}, its answer is not what linearity says: it is off by "
+                    f"{off:.2g} times the largest value",
                     x=a[n], y=y[n], x_changed=x[n], y_changed=found[n],
                 )  # fmt: skip
 

@@ -38,7 +38,7 @@ def identify(thing: Any, **taken: Any) -> Identification:
 
     Examples
     --------
-    >>> import multiconv as mc
+    >>> import multiconv as mc, numpy as np
     >>> w = np.float32([[[[1, 2], [3, 4]]]])
     >>> def box(x):
     ...     return mc.backend("numpy").cross_correlate(x, w, stride=2, padding="same")

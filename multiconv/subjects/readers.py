@@ -37,6 +37,8 @@ class Reading:
     dtype : str or None
     size : tuple of int or None
         The only size that the thing takes.
+    batch : int or None
+        The only batch size that the thing takes.
     w, bias : array or None
         The weights in OIHW.
     """
@@ -53,6 +55,7 @@ class Reading:
     channels_last: bool | None = None
     dtype: str | None = None
     size: tuple[int, ...] | None = None
+    batch: int | None = None
     w: Host | None = None
     bias: Host | None = None
 
@@ -155,7 +158,12 @@ def _keras(layer: Any) -> Reading:
             sizes = shape[1:-1] if last else shape[2:]
             known = None if None in sizes else tuple(sizes)
             found = replace(
-                found, size=known, ndim=len(sizes), in_channels=shape[-1 if last else 1], channels_last=last
+                found,
+                size=known,
+                batch=shape[0],
+                ndim=len(sizes),
+                in_channels=shape[-1 if last else 1],
+                channels_last=last,
             )
         return found
     kind = _keras_kind(layer)
@@ -257,7 +265,7 @@ def _multiconv(layer: Any) -> Reading:
     stride, dilation = spec.each(w.ndim - 2)
     return Reading(
         "forward", w.ndim - 2, w.shape[1] * spec.groups, w.shape[0], spec.groups, w.shape[2:], stride, spec.padding,
-        dilation, spec.channels_last, w.dtype.name, None, w, layer.bias,
+        dilation, spec.channels_last, w.dtype.name, w=w, bias=layer.bias,
     )  # fmt: skip
 
 

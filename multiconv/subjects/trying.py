@@ -167,7 +167,7 @@ def numbered(shape: Shape, dtype: str) -> Host:
     Examples
     --------
     >>> numbered((1, 1, 3), "float32")
-    array([[[-2.,  1., -1.]]], dtype=float32)
+    array([[[ 2.,  1., -1.]]], dtype=float32)
     """
     count = int(np.prod(shape))
     numbers = np.array([n for pair in zip(range(1, count + 1), range(-1, -count - 1, -1)) for n in pair][:count])

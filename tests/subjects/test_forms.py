@@ -133,6 +133,17 @@ def test_layers_of_keras_and_what_is_read_from_them() -> None:
     assert (fixed["size"], fixed["in_channels"], fixed["padding"]) == ((28, 28), 1, ((1, 2), (0, 3)))
 
 
+def test_the_only_batch_of_a_keras_model_is_read_and_kept_to() -> None:
+    import keras
+
+    net = keras.Sequential([keras.Input((9, 8, 3), batch_size=2), keras.layers.Conv2D(2, 3)])
+    of = mc.subject(net)
+    assert (of.fixed["batch"], of.fixed["size"]) == (2, (9, 8))
+    assert of.answer(np.concatenate([X, X[:1]])).shape == (3, 2, 7, 6)
+    found = mc.identify(net)
+    assert (found.kind, found.exact, found.rules) == ("cross-correlation", True, ("valid", "valid"))
+
+
 def test_flax_jitted_and_tf_functions() -> None:
     import jax
     import tensorflow as tf
