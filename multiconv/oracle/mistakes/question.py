@@ -1,0 +1,224 @@
+"""What a mistake alters: one direction of one problem, and the answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from multiconv.core.spec import Geometry
+from multiconv.core.types import Host, Shape
+from multiconv.oracle.exact import by_definition
+from multiconv.oracle.problem import Problem
+
+FORWARD = ("forward", "layer", "convolve")
+OF_INPUT = (*FORWARD, "kernel gradient")
+"""The directions that read windows of the input."""
+OF_OUTPUT = (*FORWARD, "conv_transpose", "input gradient")
+"""The directions whose answer is a batch of images."""
+OF_WINDOWS = (*OF_INPUT, "conv_transpose", "input gradient")
+"""The directions in which the kernel's windows matter: all but the bias gradient."""
+ALL = (*OF_WINDOWS, "bias gradient")
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One direction of a problem, channels first.
+
+    Attributes
+    ----------
+    direction : str
+        One of `multiconv.oracle.problem.DIRECTIONS`.
+    g : Geometry
+        The geometry of the cross-correlation; for ``"conv_transpose"`` that of which it is the adjoint.
+    x, w, bias, dy : array or None
+        In the oracle's wide format. The input of the transposed convolution is `dy`.
+    dtype : str
+        The dtype that the problem is computed in.
+    shape : tuple of int or None
+        The shape of the answer to explain. Where an option changes the size of the result, and the answer has the right
+        size all the same, its windows reach past the padding into zeros, or are cut.
+    """
+
+    direction: str
+    g: Geometry
+    x: Any
+    w: Any
+    bias: Any
+    dy: Any
+    dtype: str = "float32"
+    shape: Shape | None = None
+
+    def but(self, **changes: Any) -> Question:
+        """Return the same question with other arrays or options."""
+        return replace(self, **changes)
+
+    def right(self) -> Host:
+        """Compute the right answer."""
+        return by_definition(self.direction, self.x, self.w, self.bias, self.dy, self.g)
+
+    @property
+    def data(self) -> str:
+        """Return the name of the array of images that comes in."""
+        return "dy" if self.direction in ("conv_transpose", "input gradient", "bias gradient") else "x"
+
+    def windowed(self, **changes: Any) -> Question | None:
+        """Return the question with other options, and a result as large as they make it.
+
+        If the answer has another size than that, and the right one, the options are changed and the size is kept.
+        Returns None if there is no such convolution.
+        """
+        g = replace(self.g, **changes)
+        if self.direction not in OF_OUTPUT or self.direction == "input gradient":
+            return self.but(g=g)
+        resized = self._resized(g)
+        if self.shape is not None and resized is not None and _shape(self.direction, resized) == self.shape:
+            return self.but(g=resized)
+        if self.shape is not None and _shape(self.direction, self.g) == self.shape:
+            return self.but(g=g)
+        return None if resized is None else self.but(g=resized)
+
+    def _resized(self, g: Geometry) -> Geometry | None:
+        """Return the geometry with the size of result that its options give."""
+        if self.direction == "conv_transpose":
+            size = tuple(
+                (o - 1) * s + e - before - after + more
+                for o, s, e, (before, after), more in zip(g.out, g.stride, g.extent, g.pads, self.g.output_padding)
+            )
+            return replace(g, size=size) if min(size) > 0 else None
+        out = tuple((n - e) // s + 1 for n, e, s in zip(g.padded, g.extent, g.stride))
+        return replace(g, out=out) if min(out) > 0 else None
+
+
+def _shape(direction: str, g: Geometry) -> Shape:
+    transposed = direction == "conv_transpose"
+    return (g.batch, g.in_channels, *g.size) if transposed else (g.batch, g.out_channels, *g.out)
+
+
+def question(problem: Problem, direction: str, shape: Shape | None = None) -> Question:
+    """Return one direction of a problem as a question.
+
+    Parameters
+    ----------
+    problem : Problem
+    direction : str
+    shape : tuple of int, optional
+        The shape of the answer to explain, channels first.
+
+    Examples
+    --------
+    >>> from multiconv import ConvSpec
+    >>> from multiconv.testing.problem_values import given_values
+    >>> asked = given_values("mine", ConvSpec(), np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]]))
+    >>> question(asked, "convolve").right()
+    array([[[12., 23.]]])
+    """
+    transposed = direction == "conv_transpose"
+    g = problem.transposed if transposed else problem.geometry
+    last = problem.spec.channels_last
+    wide: dict[str, Any] = {}
+    for name in ("x", "w", "dy", "bias", "x_bias"):
+        array = getattr(problem, name)
+        if array is not None:
+            exact = problem.integers or array.dtype != np.float64
+            array = array.astype(np.float64 if exact else np.longdouble)
+            array = np.moveaxis(array, -1, 1) if last and name in ("x", "dy") else array
+        wide[name] = array
+    bias = wide["x_bias" if transposed else "bias"]
+    if direction.endswith("gradient"):
+        bias = None
+    g = g.with_layout(channels_last=False)
+    return Question(direction, g, wide["x"], wide["w"], bias, wide["dy"], problem.dtype, shape)
+
+
+Alter = Callable[[Question], "Question | None"]
+Finish = Callable[[Question, Host], "Host | None"]
+
+
+def as_it_is(q: Question) -> Question:
+    """Return the question unchanged."""
+    return q
+
+
+def finished(q: Question, y: Host) -> Host:
+    """Return the answer unchanged."""
+    return y
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A mistake that a person or a library makes, and the answer that it gives.
+
+    Attributes
+    ----------
+    id : str
+    says : str
+        What is done, as a sentence without a full stop.
+    fix : str
+        What to do instead, as a sentence.
+    directions : tuple of str
+    alter : callable
+        Returns the question that is answered instead, or None where the mistake can't be made.
+    finish : callable
+        Returns the answer that is given instead, from the *original* question and the answer to the altered one.
+    code : mapping
+        The fix in the code of a framework, by its name.
+    values : str
+        ``"integers"`` if small integers show the mistake, ``"digits"`` if numbers of many digits do.
+    within_image : bool
+        Whether each image's answer depends on that image only.
+    """
+
+    id: str
+    says: str
+    fix: str
+    directions: tuple[str, ...]
+    alter: Alter = as_it_is
+    finish: Finish = finished
+    code: Mapping[str, str] = field(default_factory=dict)
+    values: str = "integers"
+    within_image: bool = True
+
+    def answer(self, q: Question) -> Host | None:
+        """Return the answer that the mistake gives, or None where it can't be made.
+
+        Examples
+        --------
+        >>> from multiconv import ConvSpec
+        >>> from multiconv.oracle.mistakes import MISTAKES
+        >>> from multiconv.testing.problem_values import given_values
+        >>> asked = given_values("mine", ConvSpec(), np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]]))
+        >>> MISTAKES["kernel-flipped"].answer(question(asked, "forward"))
+        array([[[12., 23.]]])
+        """
+        return answer_of((self,), q)
+
+    def sentence(self, q: Question) -> str:
+        """Return what is done, with the options that it changes."""
+        altered = self.alter(q)
+        if altered is None or altered.direction != q.direction or altered.x is not q.x or altered.dy is not q.dy:
+            return self.says
+        options = (("padding", "pads"), ("stride", "stride"), ("dilation", "dilation"))
+        changed = [
+            f"{name} {getattr(altered.g, option)} instead of {getattr(q.g, option)}"
+            for name, option in options
+            if getattr(altered.g, option) != getattr(q.g, option)
+        ]
+        return f"{self.says} ({', '.join(changed)})" if changed else self.says
+
+
+def answer_of(mistakes: tuple[Mistake, ...], q: Question) -> Host | None:
+    """Return the answer that several mistakes give together, or None where one of them can't be made."""
+    altered = q
+    for mistake in mistakes:
+        after = mistake.alter(altered)
+        if after is None:
+            return None
+        altered = after
+    y: Host | None = altered.right()
+    for mistake in mistakes:
+        if y is not None:
+            y = mistake.finish(q, y)
+    return y
