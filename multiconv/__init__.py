@@ -10,6 +10,7 @@ array([[[[4., 4.],
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 try:
     # Before the function of the same name: a submodule takes its name in the package when it is first imported.
@@ -39,7 +40,20 @@ from multiconv.core.spec import ConvSpec, Geometry
 from multiconv.core.types import Array, Host, Operation
 from multiconv.registry import BackendInfo, backend, backends
 
+if TYPE_CHECKING:
+    from multiconv.subjects.judging import judge
+
 __version__ = "0.1.0"
+LAZY = {"judge": "multiconv.subjects.judging"}
+"""The modules of what is imported when it is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is imported when it is first used."""
+    if name in LAZY:
+        return getattr(import_module(LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Array",
@@ -61,4 +75,5 @@ __all__ = [
     "UsageError",
     "backend",
     "backends",
+    "judge",
 ]

@@ -20,6 +20,7 @@ from multiconv.core.types import Host
 from multiconv.oracle.definition import contraction
 from multiconv.oracle.exact import FLOATS
 from multiconv.oracle.mistakes import MISTAKES, Mistake, Question, answer_of, question
+from multiconv.oracle.mistakes.question import finished
 from multiconv.oracle.nearby import RINGS, nearby
 from multiconv.oracle.problem import Problem
 
@@ -41,6 +42,8 @@ PAIR_ELEMENTS = 20_000
 """Number of elements of the answer up to which pairs are tried."""
 ONE_IMAGE_PRODUCTS = 4_000_000
 """Number of products from which on one image of a batch is tried before the whole batch."""
+STRIP_ROWS = 2
+"""Number of rows of that image that are tried before the whole image."""
 CLEARER = 4.0
 """How much nearer to an imprecise answer a mistake must be than the right answer, root mean square."""
 SECONDS = 10.0
@@ -134,7 +137,7 @@ class Answered:
     def explained_by(self, mistakes: tuple[Mistake, ...]) -> bool | None:
         """Return whether these mistakes give the answer; None if it is right, and right with them."""
         with np.errstate(all="ignore"):
-            predicted = answer_of(mistakes, self.q)
+            predicted = answer_of(mistakes, self.q, self.right)
             if predicted is None:
                 predicted = self.right
             if not self.exact:
@@ -145,7 +148,11 @@ class Answered:
 
     def _within_rounding(self, mistakes: tuple[Mistake, ...], predicted: Host) -> bool:
         """Return whether the answer is this one within rounding, and nearer to it than to the right one."""
-        if predicted.shape != self.given.shape or not np.isfinite(predicted).all():
+        if predicted.shape != self.given.shape:
+            return False
+        given = self.given.astype(predicted.dtype)
+        error = np.linalg.norm(given - predicted)
+        if self.right.shape == given.shape and not CLEARER * error < np.linalg.norm(given - self.right):
             return False
         sizes = {name: None if (a := getattr(self.q, name)) is None else np.abs(a) for name in ("x", "w", "dy", "bias")}
         magnitude = answer_of(mistakes, self.q.but(**sizes))
@@ -153,12 +160,7 @@ class Answered:
             return False
         terms = contraction(self.q.direction, self.q.g, bias=self.q.bias is not None) + 1
         bound = bounds.componentwise(np.abs(magnitude), terms, self.q.dtype, if_finite=True)
-        given = self.given.astype(predicted.dtype)
-        if not (np.abs(given - predicted) <= bound).all():
-            return False
-        if self.right.shape != given.shape:
-            return True
-        return bool(CLEARER * np.linalg.norm(given - predicted) < np.linalg.norm(given - self.right))
+        return bool((np.abs(given - predicted) <= bound).all())
 
 
 def diagnose(
@@ -201,7 +203,7 @@ def diagnose(
     for mistake in _known(direction, ("integers",) if asked.exact else ("integers", "digits")):
         if time.monotonic() > until:
             break
-        if probe is not None and mistake.within_image and not probe.explained_by((mistake,)):
+        if probe is not None and _refuted(mistake, probe):
             continue
         if asked.explained_by((mistake,)):
             survivors.append((mistake,))
@@ -381,6 +383,28 @@ def _one_image(asked: Answered) -> Answered | None:
     shape = (1, *asked.given.shape[1:])
     one = q.but(x=None if q.x is None else q.x[chosen], dy=None if q.dy is None else q.dy[chosen], g=g, shape=shape)
     return Answered(one, asked.right[chosen], asked.given[chosen], asked.exact)
+
+
+def _refuted(mistake: Mistake, probe: Answered) -> bool:
+    """Return whether one image shows that the answer is not from this mistake."""
+    if not mistake.within_image:
+        return False
+    altered = mistake.alter(probe.q)
+    if altered is None:
+        return True
+    if altered is probe.q or mistake.finish is not finished:
+        return not probe.explained_by((mistake,))
+    if altered.answer_shape != probe.given.shape:
+        return True
+    # A few rows at the worst element are enough to refute most mistakes, and far cheaper than an image.
+    error = np.abs(probe.given.astype(probe.right.dtype) - probe.right)
+    worst = int(np.argmax(np.nan_to_num(error, nan=np.inf).max(axis=(0, 1, *range(3, error.ndim)))))
+    first = max(0, min(worst - STRIP_ROWS // 2, error.shape[2] - STRIP_ROWS))
+    rows = (slice(None), slice(None), slice(first, first + STRIP_ROWS))
+    predicted = altered.strip(first, probe.given[rows].shape[2]).right()
+    given = probe.given[rows].astype(predicted.dtype)
+    distance = np.linalg.norm(given - predicted)
+    return bool(distance > 0 and not CLEARER * distance < np.linalg.norm(given - probe.right[rows]))
 
 
 def _diagnosis(survivors: Sequence[tuple[Mistake, ...]], seen: Sequence[Answered], scope: str) -> Diagnosis | None:

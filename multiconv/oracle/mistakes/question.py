@@ -74,11 +74,30 @@ class Question:
         if self.direction not in OF_OUTPUT or self.direction == "input gradient":
             return self.but(g=g)
         resized = self._resized(g)
-        if self.shape is not None and resized is not None and _shape(self.direction, resized) == self.shape:
-            return self.but(g=resized)
-        if self.shape is not None and _shape(self.direction, self.g) == self.shape:
+        result = None if resized is None else self.but(g=resized)
+        if self.shape == self.answer_shape and (result is None or result.answer_shape != self.shape):
             return self.but(g=g)
-        return None if resized is None else self.but(g=resized)
+        return result
+
+    def strip(self, first: int, count: int) -> Question:
+        """Return the question for these rows of the answer only, along its first spatial axis.
+
+        It is for directions whose answer is a batch of images. The input keeps its size.
+        """
+        g = self.g
+        (before, after), *others = g.pads
+        if self.direction in ("conv_transpose", "input gradient"):
+            cut = replace(g, size=(count, *g.size[1:]), pads=((before + first, after), *others))
+        else:
+            cut = replace(g, out=(count, *g.out[1:]), pads=((before - first * g.stride[0], after), *others))
+        return self.but(g=cut)
+
+    @property
+    def answer_shape(self) -> Shape:
+        """Return the shape of the right answer, if that is a batch of images."""
+        transposed = self.direction in ("conv_transpose", "input gradient")
+        g = self.g
+        return (g.batch, g.in_channels, *g.size) if transposed else (g.batch, g.out_channels, *g.out)
 
     def _resized(self, g: Geometry) -> Geometry | None:
         """Return the geometry with the size of result that its options give."""
@@ -90,11 +109,6 @@ class Question:
             return replace(g, size=size) if min(size) > 0 else None
         out = tuple((n - e) // s + 1 for n, e, s in zip(g.padded, g.extent, g.stride))
         return replace(g, out=out) if min(out) > 0 else None
-
-
-def _shape(direction: str, g: Geometry) -> Shape:
-    transposed = direction == "conv_transpose"
-    return (g.batch, g.in_channels, *g.size) if transposed else (g.batch, g.out_channels, *g.out)
 
 
 def question(problem: Problem, direction: str, shape: Shape | None = None) -> Question:
@@ -209,15 +223,18 @@ class Mistake:
         return f"{self.says} ({', '.join(changed)})" if changed else self.says
 
 
-def answer_of(mistakes: tuple[Mistake, ...], q: Question) -> Host | None:
-    """Return the answer that several mistakes give together, or None where one of them can't be made."""
+def answer_of(mistakes: tuple[Mistake, ...], q: Question, right: Host | None = None) -> Host | None:
+    """Return the answer that several mistakes give together, or None where one of them can't be made.
+
+    `right` is the right answer, if it has been computed before.
+    """
     altered = q
     for mistake in mistakes:
         after = mistake.alter(altered)
         if after is None:
             return None
         altered = after
-    y: Host | None = altered.right()
+    y: Host | None = right if right is not None and altered is q else altered.right()
     for mistake in mistakes:
         if y is not None:
             y = mistake.finish(q, y)
