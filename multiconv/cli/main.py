@@ -9,6 +9,7 @@ import click
 from multiconv.cli.bench import bench
 from multiconv.cli.check import check
 from multiconv.cli.environments import backends, env
+from multiconv.cli.judge import judge
 from multiconv.cli.lessons import describe_kernel, lesson
 from multiconv.cli.options import Group
 from multiconv.cli.survey import capabilities, properties, quirks
@@ -22,7 +23,7 @@ def main() -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.devnull)
 
 
-for command in (check, bench, backends, env, quirks, capabilities, properties, lesson, describe_kernel):
+for command in (check, judge, bench, backends, env, quirks, capabilities, properties, lesson, describe_kernel):
     main.add_command(command)
 
 

@@ -407,10 +407,20 @@ def _refuted(mistake: Mistake, probe: Answered) -> bool:
     return bool(distance > 0 and not CLEARER * distance < np.linalg.norm(given - probe.right[rows]))
 
 
+def _consistent(mistakes: tuple[Mistake, ...], q: Question) -> bool:
+    """Return whether the size of the result is the one that the altered options give."""
+    for mistake in mistakes:
+        q = mistake.alter(q) or q
+    g = q.g
+    return all((n - e) // s + 1 == o for n, e, s, o in zip(g.padded, g.extent, g.stride, g.out))
+
+
 def _diagnosis(survivors: Sequence[tuple[Mistake, ...]], seen: Sequence[Answered], scope: str) -> Diagnosis | None:
     if not survivors:
         return None
-    made, *others = survivors
+    wrong = [asked.q for asked in seen if asked.wrong or not asked.exact]
+    natural = [made for made in survivors if all(_consistent(made, q) for q in wrong)]
+    made, *others = natural or survivors
     explained = [asked.explained_by(made) for asked in seen]
     q = next(asked.q for asked, explains in zip(seen, explained) if explains)
     names = tuple(mistake.id for mistake in made)

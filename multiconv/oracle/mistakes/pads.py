@@ -86,6 +86,13 @@ PAD_IN_TORCH = "x = F.pad(x, (left, right, top, bottom))  # last axis first"
 
 PADS = (
     _pads(
+        "pads-symmetric",
+        "the padding is half the kernel on both sides",
+        "Pad by (before, after), which differ for even kernels and with a stride.",
+        lambda q: tuple(((e - 1) // 2,) * 2 for e in q.g.extent),
+        torch=PAD_IN_TORCH + ", then padding=0",
+    ),
+    _pads(
         "pads-swapped",
         "the padding before and after each axis is swapped",
         "Put the padding on the other side: the odd pixel of SAME comes after, in ONNX, TensorFlow and JAX.",
@@ -93,13 +100,6 @@ PADS = (
         torch=PAD_IN_TORCH,
         jax="padding=[(before, after), ...]",
         tensorflow="x = tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)]), then padding='VALID'",
-    ),
-    _pads(
-        "pads-symmetric",
-        "the padding is half the kernel on both sides",
-        "Pad by (before, after), which differ for even kernels and with a stride.",
-        lambda q: tuple(((e - 1) // 2,) * 2 for e in q.g.extent),
-        torch=PAD_IN_TORCH + ", then padding=0",
     ),
     _pads(
         "pads-symmetric-smaller",
