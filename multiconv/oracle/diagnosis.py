@@ -47,6 +47,8 @@ STRIP_ROWS = 2
 CLEARER = 4.0
 """How much nearer to an imprecise answer a mistake must be than the right answer, root mean square."""
 SECONDS = 10.0
+OTHERS = 3
+"""Number of other mistakes that a sentence names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,8 @@ class Diagnosis:
     within_rounding: bool = False
 
     def __str__(self) -> str:
-        return f"{self.says}: {self.evidence}. {self.fix}"
+        also = f" (so is {', '.join(self.others[:OTHERS])})" if self.others else ""
+        return f"{self.says}: {self.evidence}{also}. {self.fix}"
 
     @property
     def evidence(self) -> str:
@@ -150,6 +153,10 @@ class Answered:
         """Return whether the answer is this one within rounding, and nearer to it than to the right one."""
         if predicted.shape != self.given.shape:
             return False
+        if self.right.shape == predicted.shape and np.array_equal(
+            predicted.astype(self.given.dtype), self.right.astype(self.given.dtype)
+        ):
+            return False  # such as a rounding to the dtype itself
         given = self.given.astype(predicted.dtype)
         error = np.linalg.norm(given - predicted)
         if self.right.shape == given.shape and not CLEARER * error < np.linalg.norm(given - self.right):
@@ -297,6 +304,8 @@ def _over(
                 return None
             if not remaining and values == "integers":
                 remaining = _pairs(new, direction, until)
+        elif not remaining and ring == RINGS[1] and values == "integers":
+            remaining = _pairs([*new, *seen], direction, until)
         if not remaining:
             break
         survivors, scope = remaining, ring
@@ -424,7 +433,7 @@ def _diagnosis(survivors: Sequence[tuple[Mistake, ...]], seen: Sequence[Answered
     explained = [asked.explained_by(made) for asked in seen]
     q = next(asked.q for asked, explains in zip(seen, explained) if explains)
     names = tuple(mistake.id for mistake in made)
-    code = {framework: line for mistake in made for framework, line in mistake.code.items()}
+    code = {framework: line for mistake in made for framework, line in mistake.code_for(q).items()}
     same = {tuple(sorted(m.id for m in other)): " and ".join(m.id for m in other) for other in others}
     same.pop(tuple(sorted(names)), None)
     return Diagnosis(

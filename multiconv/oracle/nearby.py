@@ -17,7 +17,7 @@ from multiconv.oracle.problem import Problem
 
 RINGS = ("of this shape", "with these options", "near it")
 """How far a problem may be from the first: new values only, other sizes too, other options too."""
-MOST_CHANNELS = 8
+MOST_CHANNELS = 10
 """Number of channels of a group up to which problems with other sizes are drawn."""
 MOST_PIXELS = 9
 """The number of pixels along an axis, beyond the kernel's extent."""
@@ -94,7 +94,7 @@ def _other_options(
     groups = g.groups
     if not {"groups", "in_channels", "out_channels"} & set(fixed):
         groups = int(rng.choice([1, 2, 3, min(g.groups, MOST_CHANNELS)]))
-    options = ConvSpec(numbers("stride", g.stride, 3), padding, numbers("dilation", g.dilation, 3), groups, spec.layout)
+    options = ConvSpec(numbers("stride", g.stride, 4), padding, numbers("dilation", g.dilation, 3), groups, spec.layout)
     return options, bias if "bias" in fixed else bool(rng.random() < 0.7)
 
 
@@ -139,11 +139,9 @@ def _with_values(
     else:
         digits = int(bounds.finfo(problem.dtype).nmant)
         draw = _far(rng, FAR[digits > 50]) if digits > 50 or rng.random() < 0.5 else _long(rng, small=digits > 20)
-        long = ("x", "bias", "x_bias") if rng.random() < 0.5 else ("w", "bias", "x_bias")
-        few = 1 if "x" in long else 3
-        arrays = {
-            name: draw(shape) if name in long else rng.integers(-few, few + 1, shape) for name, shape in shapes.items()
-        }
+        # One operand has the digits, so that products of two operands are exact.
+        long = (str(rng.choice(["x", "w", "dy"])), "bias", "x_bias")
+        arrays = {name: draw(shape) if name in long else rng.integers(-3, 4, shape) for name, shape in shapes.items()}
     if not bias:
         arrays["bias"] = arrays["x_bias"] = None
     dtype = dtype_named(problem.dtype)

@@ -208,7 +208,7 @@ CHANNELS = (
                    f"{name} of the output are computed {block} at a time, and those left over are missing (zero)",
                    f"Also compute what remains after the last whole block of {block}.", _beyond_blocks(axis, block))
         for name, axis in (("channels", 1), ("columns", -1))
-        for block in (2, 4, 8, 16)
+        for block in (2, 4, 8)
     ),
     _of_output("odd-output-channels-repeat", "every odd output channel is the one before it",
                "Compute each output channel from its own part of the kernel.", _odd_repeat),

@@ -257,7 +257,7 @@ KERNELS = (
             f"Also sum the channels after the last whole block of {block}.",
             _channels_below(block),
         )
-        for block in (2, 4, 8, 16)
+        for block in (2, 4, 8)
     ),
     _kernel("centre-tap-missing", "the centre tap of the kernel is left out",
             "Include the centre tap: its offset is 0.", _centre(0)),

@@ -82,7 +82,8 @@ def _sized(q: Question, more: int) -> Pads | None:
     return _same(q, more=more)
 
 
-PAD_IN_TORCH = "x = F.pad(x, (left, right, top, bottom))  # last axis first"
+PAD_IN_TORCH = "x = F.pad(x, {torch_pads}), then padding=0  # last axis first"
+PAD_IN_TENSORFLOW = "x = tf.pad(x, [(0, 0), {pads_in_list}, (0, 0)]), then padding='VALID'  # channels last"
 
 PADS = (
     _pads(
@@ -90,7 +91,7 @@ PADS = (
         "the padding is half the kernel on both sides",
         "Pad by (before, after), which differ for even kernels and with a stride.",
         lambda q: tuple(((e - 1) // 2,) * 2 for e in q.g.extent),
-        torch=PAD_IN_TORCH + ", then padding=0",
+        torch=PAD_IN_TORCH,
     ),
     _pads(
         "pads-swapped",
@@ -98,22 +99,22 @@ PADS = (
         "Put the padding on the other side: the odd pixel of SAME comes after, in ONNX, TensorFlow and JAX.",
         _each(lambda before, after: (after, before)),
         torch=PAD_IN_TORCH,
-        jax="padding=[(before, after), ...]",
-        tensorflow="x = tf.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)]), then padding='VALID'",
+        jax="padding={pads}",
+        tensorflow=PAD_IN_TENSORFLOW,
     ),
     _pads(
         "pads-symmetric-smaller",
         "the padding is the smaller of before and after, on both sides",
         "Pad by (before, after); one number for both sides loses the odd pixel.",
         _each(lambda before, after: (min(before, after),) * 2),
-        torch=PAD_IN_TORCH + ", then padding=0",
+        torch=PAD_IN_TORCH,
     ),
     _pads(
         "pads-symmetric-larger",
         "the padding is the larger of before and after, on both sides",
         "Pad by (before, after); one number for both sides adds a pixel and shifts the windows.",
         _each(lambda before, after: (max(before, after),) * 2),
-        torch=PAD_IN_TORCH + ", then padding=0",
+        torch=PAD_IN_TORCH,
     ),
     _pads(
         "pads-before-on-both",
@@ -132,7 +133,7 @@ PADS = (
         "the padding is ignored",
         "Pass the padding on.",
         _each(lambda before, after: (0, 0)),
-        torch="F.conv2d(x, w, padding=padding)",
+        torch="x = F.pad(x, {torch_pads}), or padding={padding} in the call",
     ),
     _pads(
         "padding-twice",
@@ -220,7 +221,7 @@ PADS = (
         "SAME is computed as if the stride were 1",
         "Compute the total from the stride: (ceil(n / stride) - 1) * stride + extent - n, at least 0.",
         lambda q: _same(q, strided=False),
-        torch=PAD_IN_TORCH + ", then padding=0",
+        torch=PAD_IN_TORCH,
     ),
     _pads(
         "same-without-dilation",
@@ -233,14 +234,14 @@ PADS = (
         "SAME is computed for a size of one pixel more, of the other parity",
         "Compute the pads from the size of this input: with a stride they change with it.",
         lambda q: _sized(q, 1),
-        torch=PAD_IN_TORCH + ", then padding=0",
+        torch=PAD_IN_TORCH,
     ),
     _pads(
         "same-of-size-below",
         "SAME is computed for a size of one pixel less, of the other parity",
         "Compute the pads from the size of this input: with a stride they change with it.",
         lambda q: _sized(q, -1),
-        torch=PAD_IN_TORCH + ", then padding=0",
+        torch=PAD_IN_TORCH,
     ),
     _filled("padding-of-ones", "the input is padded with ones", "Pad with zeros.",
             {"numpy": "np.pad(x, pads)  # constant_values=0"}, constant_values=1),
@@ -258,6 +259,6 @@ PADS = (
         "Crop the result: padding takes pixels off the result of a transposed convolution.",
         ("conv_transpose",),
         _input_padded,
-        code={"torch": "F.conv_transpose2d(x, w, padding=padding)"},
+        code={"torch": "F.conv_transpose2d(x, w, padding={padding})"},
     ),
 )  # fmt: skip

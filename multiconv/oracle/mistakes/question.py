@@ -222,6 +222,27 @@ class Mistake:
         ]
         return f"{self.says} ({', '.join(changed)})" if changed else self.says
 
+    def code_for(self, q: Question) -> dict[str, str]:
+        """Return the fix in code, with the right options of a question.
+
+        Examples
+        --------
+        >>> from multiconv import ConvSpec
+        >>> from multiconv.oracle.mistakes import MISTAKES
+        >>> from multiconv.testing.problem_values import given_values
+        >>> asked = given_values("mine", ConvSpec(padding=((0, 1),)), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
+        >>> MISTAKES["pads-swapped"].code_for(question(asked, "forward"))["torch"]
+        'x = F.pad(x, (0, 1)), then padding=0  # last axis first'
+        """
+        g = q.g
+        values = {
+            "pads": list(g.pads), "pads_in_list": str(list(g.pads))[1:-1],
+            "torch_pads": tuple(n for pair in g.pads[::-1] for n in pair),
+            "padding": tuple(before for before, _ in g.pads),
+            "stride": g.stride, "dilation": g.dilation, "output_padding": g.output_padding,
+        }  # fmt: skip
+        return {framework: line.format(**values) for framework, line in self.code.items()}
+
 
 def answer_of(mistakes: tuple[Mistake, ...], q: Question, right: Host | None = None) -> Host | None:
     """Return the answer that several mistakes give together, or None where one of them can't be made.

@@ -59,7 +59,7 @@ def _rest_empty(q: Question, y: Host) -> Host | None:
 
 STEPS = (
     _options("stride-ignored", "the stride is ignored", "Pass the stride on.",
-             lambda q: {"stride": (1,) * q.g.ndim}, torch="F.conv2d(x, w, stride=stride)"),
+             lambda q: {"stride": (1,) * q.g.ndim}, torch="F.conv2d(x, w, stride={stride})"),
     _options("stride-axes-reversed", "the strides of the axes are in reverse order",
              "Reverse the strides: the first is that of the first spatial axis.",
              lambda q: {"stride": q.g.stride[::-1]}),
@@ -91,7 +91,7 @@ STEPS = (
         OF_WINDOWS, _late(lambda q: q.g.output_padding if q.direction not in REMAINDER else (0,)),
     ),
     _options("dilation-ignored", "the dilation is ignored", "Pass the dilation on.",
-             lambda q: {"dilation": (1,) * q.g.ndim}, torch="F.conv2d(x, w, dilation=dilation)"),
+             lambda q: {"dilation": (1,) * q.g.ndim}, torch="F.conv2d(x, w, dilation={dilation})"),
     _options("dilation-axes-reversed", "the dilations of the axes are in reverse order",
              "Reverse the dilations: the first is that of the first spatial axis.",
              lambda q: {"dilation": q.g.dilation[::-1]}),
@@ -115,7 +115,7 @@ STEPS = (
     Mistake(
         "output-padding-ignored", "output_padding is ignored: the result is the smallest possible",
         "Pass output_padding, or the size of the result.", ("conv_transpose",), finish=_cut_off,
-        code={"torch": "F.conv_transpose2d(x, w, output_padding=output_padding)"},
+        code={"torch": "F.conv_transpose2d(x, w, output_padding={output_padding})"},
     ),
     Mistake(
         "output-padding-at-start", "the pixels of output_padding stand at the start",
