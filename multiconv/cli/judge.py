@@ -135,7 +135,8 @@ def judge(ctx: click.Context, /, file: str, json_file: str | None, direction: st
 def _read(file: str) -> dict[str, Host]:
     """Return the arrays of a file. Nothing in it is executed: pickled objects are refused."""
     try:
-        with Path(file).open("rb") as opened, np.load(opened, allow_pickle=False) as loaded:
+        with Path(file).open("rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise UsageError(f"{file} has a single array: np.savez writes several to one file, by their names")
             return {name: loaded[name] for name in loaded.files}

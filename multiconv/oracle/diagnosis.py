@@ -133,6 +133,8 @@ class Answered:
     def _equal(self, predicted: Host) -> bool:
         if predicted.shape != self.given.shape:
             return False
+        if self.given.dtype.kind in "iu":
+            return bool(np.array_equal(predicted, self.given))
         with np.errstate(over="ignore", invalid="ignore"):
             rounded = predicted.astype(self.given.dtype)
         return bool(np.array_equal(rounded, self.given, equal_nan=True))

@@ -129,7 +129,7 @@ def test_an_alias_is_taken_for_the_name(name: str) -> None:
 COMMANDS = [
     (), ("check",), ("bench",), ("backends",), ("env",), ("env", "create"), ("env", "list"), ("env", "remove"),
     ("quirks",), ("capabilities",), ("properties",), ("lesson",), ("lesson", "list"), ("lesson", "run"),
-    ("lesson", "export"), ("describe-kernel",),
+    ("lesson", "export"), ("describe-kernel",), ("judge",),
 ]  # fmt: skip
 
 

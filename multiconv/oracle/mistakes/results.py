@@ -74,7 +74,7 @@ RESULTS = (
     _value("relu-left-in", "an activation is left in: negative results are zero (ReLU)", "Leave out the ReLU.",
            lambda y: np.maximum(y, 0), OF_OUTPUT),
     _value("absolute-values", "results lose their sign", "Leave out the absolute value.", np.abs),
-    _clipped("int8"), _clipped("uint8"), _wrapped("int8"), _wrapped("uint8"), _clipped("int16"), _wrapped("int16"),
+    _clipped("int8"), _clipped("uint8"), _wrapped("int8"), _wrapped("uint8"),
     _summed("mean-over-batch", "the gradient is the mean over the batch, not the sum", "Sum over the batch.",
             lambda q: q.g.batch),
     _summed("mean-over-pixels", "the gradient is the mean over the pixels, not the sum", "Sum over the pixels.",
