@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from multiconv.subjects.forms import Subject, subject
     from multiconv.subjects.identification import Identification
     from multiconv.subjects.identify import identify
+    from multiconv.subjects.judging import judge
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ _LATER = {
     "Subject": "forms",
     "explain": "explain",
     "identify": "identify",
+    "judge": "judging",
     "subject": "forms",
 }
 """What is imported when it is first asked for, with its module in `multiconv.subjects`."""
@@ -84,6 +86,7 @@ __all__ = [
     "backends",
     "explain",
     "identify",
+    "judge",
     "subject",
 ]
 

@@ -11,6 +11,7 @@ from multiconv.cli.check import check
 from multiconv.cli.environments import backends, env
 from multiconv.cli.explain import explain
 from multiconv.cli.identify import identify
+from multiconv.cli.judge import judge
 from multiconv.cli.lessons import describe_kernel, lesson
 from multiconv.cli.options import Group
 from multiconv.cli.survey import capabilities, dispatch, known, properties, quirks
@@ -25,7 +26,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    check, bench, backends, env, explain, identify, quirks, known, capabilities, properties, dispatch, lesson,
+    check, bench, backends, env, explain, identify, judge, quirks, known, capabilities, properties, dispatch, lesson,
     describe_kernel,
 )  # fmt: skip
 

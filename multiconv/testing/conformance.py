@@ -14,10 +14,12 @@ import numpy as np
 from multiconv.core.errors import UsageError, suggestion
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec
+from multiconv.oracle.diagnosis import Diagnosis
 from multiconv.oracle.fast_bounds import ALGORITHMS
 from multiconv.oracle.problem import Problem, first_fault
 from multiconv.oracle.values import ALL_VALUES, values_for
 from multiconv.testing.candidate import Candidate
+from multiconv.testing.diagnosing import why_wrong
 from multiconv.testing.drawing import draw_problems
 from multiconv.testing.fixed_options import settled, some_of
 from multiconv.testing.levels import CHANNELS_FIRST, DTYPES, FACTORS, NON_EMPTY_BATCHES
@@ -137,10 +139,11 @@ def assert_conforms(
         return
     found = reduced(problem, answered, ask, seed=seed, seconds=SHRINK_SECONDS, fixed=fixed, values=values)
     cause = found.answer if isinstance(found.answer, Exception) else None
-    raise AssertionError(_words(candidate.name, found)) from cause
+    why = why_wrong(candidate, "forward", found, seed=seed, fixed=fixed)
+    raise AssertionError(_words(candidate.name, found, why)) from cause
 
 
-def _words(name: str, found: Finding) -> str:
+def _words(name: str, found: Finding, why: Diagnosis | None) -> str:
     """Return the error message: the problem as Python text, channels first, the answer, and the correct result."""
     problem, answer = found.problem, found.answer
     g = problem.geometry
@@ -164,6 +167,7 @@ def _words(name: str, found: Finding) -> str:
             f"{gives}",
             f"but the correct result is {_shown(rounded)}",
             found.fault,
+            *([] if why is None else [f"why: {why}", *(f"    {name}: {line}" for name, line in why.code.items())]),
         ]
     )
 

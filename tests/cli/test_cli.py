@@ -141,7 +141,7 @@ def test_an_alias_is_taken_for_the_name(name: str) -> None:
 COMMANDS = [
     (), ("check",), ("bench",), ("backends",), ("env",), ("env", "create"), ("env", "list"), ("env", "remove"),
     ("quirks",), ("known",), ("capabilities",), ("properties",), ("dispatch",), ("lesson",), ("lesson", "list"),
-    ("lesson", "run"), ("lesson", "export"), ("describe-kernel",), ("explain",), ("identify",),
+    ("lesson", "run"), ("lesson", "export"), ("describe-kernel",), ("explain",), ("identify",), ("judge",),
 ]  # fmt: skip
 
 

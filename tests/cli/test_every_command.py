@@ -16,6 +16,8 @@ from multiconv.cli.main import main
 
 LAYER = ("--layer", "x=1,1,5,5 w=1,1,3,3", "--direction", "forward", "--rounds", "1", "--processes", "1")
 STATUSES = {0, 1, 2, 3}  # docs: 0 is well, 1 wrong or failed, 2 bad usage, 3 not available
+ANSWERS = Path(__file__).with_name("answers.npz")
+"""Two right answers of one convolution, as ``multiconv judge`` takes them: ones, 1x1x5, and a kernel of 3 ones."""
 ABLE = {"float16": FIVE[1:4], "bfloat16": FIVE[1:4], "float32": FIVE, "float64": FIVE}
 
 
@@ -124,6 +126,7 @@ BEFORE = {
     "describe-kernel": ("[1, 2]",),
     "explain": ("x=1,1,4 w=1,1,3",),
     "identify": ("numpy:negative", "in_channels=1"),
+    "judge": (str(ANSWERS),),
 }
 PLACES = [
     (path, parameter)
@@ -168,6 +171,7 @@ RIGHT = {
     "describe-kernel": ("[1, 2]",),
     "explain": ("x=1,1,4 w=1,1,3",),
     "identify": ("numpy:negative",),
+    "judge": (str(ANSWERS),),
 }
 FILES = [
     (path, option.opts[-1])

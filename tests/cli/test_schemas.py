@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT, TESTS
@@ -15,6 +16,7 @@ from multiconv.check.results import Report
 from multiconv.check.run import _Run
 from multiconv.cli.main import main
 from multiconv.running import Missing
+from multiconv.subjects.judging import judge
 from multiconv.survey.capabilities import BackendCapabilities, Capabilities, Surprise, capabilities
 from multiconv.survey.properties import properties
 from multiconv.testing.drawing import draw_problems
@@ -74,6 +76,15 @@ def test_a_report_of_disagreements_is_what_the_schema_says(monkeypatch: pytest.M
     assert all(report.disagreements for report in reports)
     missing = [Missing("mxnet", "it is not there", "multiconv env create mxnet")]
     validate("check", Report(reports, missing, 20, 0, ["float32"]).asdict())
+
+
+def test_verdicts_are_what_the_schema_says() -> None:
+    x, w = np.ones((1, 1, 4), "float32"), np.float32([[[1, 2]]])
+    y = np.full((1, 1, 3), 3, "float32")
+    wrong = {"flipped": y, "infinite": y * np.float32(np.inf), "short": y[..., :2], "twice": 2 * y, "right": y}
+    found = judge(x, w, wrong)
+    validate("judge", found.asdict())
+    assert [v["diagnosis"] is not None for v in found.asdict()["verdicts"]] == [False, False, True, True, False]
 
 
 def test_the_tables_are_what_their_schemas_say() -> None:
