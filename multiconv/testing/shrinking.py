@@ -185,11 +185,27 @@ def reduced(
     def out_of_time() -> bool:
         return time.monotonic() > until
 
-    small = smallest(problem, fails, tries=TRIES, seed=seed, should_stop=out_of_time, fixed=fixed, values=values)
+    start = _with_integers(problem) if problem.values in EXTREME and "integers" in values else problem
+    start = start if start is problem or fails(start) else problem
+    small = smallest(start, fails, tries=TRIES, seed=seed, should_stop=out_of_time, fixed=fixed, values=values)
     found = _repeated(small, answered if small is problem else None, ask, symptom, out_of_time)
     if found.wrong == found.repeats or small is problem:
         return found
     return _repeated(problem, answered, ask, symptom, out_of_time)
+
+
+def _with_integers(problem: Problem) -> Problem:
+    """Return the problem with small integers as values: a fault that they show too is easier to read."""
+    return with_values(
+        "drawn",
+        problem.spec,
+        problem.geometry,
+        problem.dtype,
+        bias=problem.bias is not None,
+        values="integers",
+        seed=0,
+        arrangement=problem.arrangement,
+    )
 
 
 def _repeated(

@@ -186,6 +186,14 @@ def test_extreme_values_stay_what_they_are(values):
     assert found.judgement.symptom == "values"
 
 
+@pytest.mark.parametrize("values", ["largest", "nonfinite"])
+def test_extreme_values_become_integers_where_these_show_the_fault_too(values):
+    found = shrunk(far_off, start(values, ConvSpec(padding=1, groups=2)))
+    assert found.problem.values == "integers"
+    assert int(np.prod(found.problem.x.shape)) == 1
+    assert shrunk(far_off, start(values), values=(values, "normal")).problem.values == values
+
+
 # ---- The same symptom
 
 
