@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from multiconv.cli.options import Seconds, canonical, check_writable, complete_backend, json_option, write, write_json
+from multiconv.cli.options import (
+    Seconds,
+    canonical,
+    check_writable,
+    complete_backend,
+    json_option,
+    seed_option,
+    write,
+    write_json,
+)
 
 
 def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -95,9 +104,7 @@ def _complete_set(ctx: click.Context, param: click.Parameter, incomplete: str) -
 @click.option(
     "--relative-to", "reference", metavar="BACKEND", help="Backend to compare with; default torch, or the first."
 )
-@click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
-)
+@seed_option
 @click.option(
     "--timeout", metavar="SECONDS", type=Seconds(), default=60, show_default=True,
     help="Time limit per request.",

@@ -10,7 +10,9 @@ from multiconv.cli.options import (
     canonical,
     check_writable,
     complete_backend,
+    dtypes_option,
     json_option,
+    seed_option,
     write,
     write_json,
 )
@@ -33,18 +35,8 @@ from multiconv.oracle.values import ALL_VALUES
     type=click.IntRange(0),
     help="Draw N problems; default 200, functions 400.",
 )
-@click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
-)
-@click.option(
-    "--dtype",
-    "dtypes",
-    metavar="DTYPE",
-    multiple=True,
-    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
-    default=("float32", "float64"),
-    help="Dtype of the arrays; default float32 and float64.",
-)
+@seed_option
+@dtypes_option
 @click.option(
     "--values",
     metavar="KIND",

@@ -81,6 +81,18 @@ class Seconds(click.FloatRange):
 json_option = click.option(
     "--json", "json_file", metavar="FILE", help="Write JSON to FILE too; - writes only JSON to stdout."
 )
+seed_option = click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
+)
+dtypes_option = click.option(
+    "--dtype",
+    "dtypes",
+    metavar="DTYPE",
+    multiple=True,
+    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    default=("float32", "float64"),
+    help="Dtype of the arrays; default float32 and float64.",
+)
 markdown_option = click.option(
     "--markdown", "markdown_file", metavar="FILE", help="Also write a Markdown page to FILE."
 )

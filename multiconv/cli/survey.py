@@ -10,8 +10,10 @@ from multiconv.cli.options import (
     canonical,
     check_writable,
     complete_backend,
+    dtypes_option,
     json_option,
     markdown_option,
+    seed_option,
     write,
     write_json,
 )
@@ -204,18 +206,8 @@ def properties(names: tuple[str, ...], json_file: str | None, markdown_file: str
 @click.option(
     "--search", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Search N more at random."
 )
-@click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
-)
-@click.option(
-    "--dtype",
-    "dtypes",
-    metavar="DTYPE",
-    multiple=True,
-    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
-    default=("float32", "float64"),
-    help="Dtype of the arrays; default float32 and float64.",
-)
+@seed_option
+@dtypes_option
 @click.option("--no-layers", "layers", is_flag=True, default=True, flag_value=False, help="Leave out the layer sets.")
 @json_option
 @markdown_option
