@@ -31,6 +31,10 @@ class Disagreement:
         The kind of fault, as in `multiconv.oracle.problem.Judgement.symptom`.
     script : str or None
         A Python script that shows the fault in the framework's own API.
+    diagnosis : dict or None
+        The mistake that gives the wrong answers, as in `multiconv.oracle.diagnosis.Diagnosis.asdict`.
+    why : str or None
+        The same as a sentence.
     """
 
     direction: str
@@ -40,6 +44,8 @@ class Disagreement:
     times: int
     symptom: str
     script: str | None
+    diagnosis: dict[str, Any] | None = None
+    why: str | None = None
 
 
 @dataclass

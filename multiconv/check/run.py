@@ -30,6 +30,7 @@ from multiconv.oracle.values import values_for
 from multiconv.running import Workers, available
 from multiconv.testing import candidate
 from multiconv.testing.coverage import Coverage
+from multiconv.testing.diagnosing import why_wrong
 from multiconv.testing.levels import BATCHES, CHANNELS_FIRST, DTYPES, LAYOUT_LEVELS, NON_EMPTY_BATCHES, problem_levels
 from multiconv.testing.shrinking import Answered, reduced
 from multiconv.workers import compile_cache
@@ -314,7 +315,7 @@ class _Run:
     def _disagreement(self, direction: str, *, shrink: bool) -> Disagreement:
         _, case, answered = self.first[direction]
         small, judgement, text = case, answered[1], None
-        fault = str(judgement.fault)
+        fault, why = str(judgement.fault), None
         if isinstance(case, Problem):
             if shrink and not isinstance(answered[0], BackendTimeout):  # each smaller problem might take the time limit
                 found = reduced(
@@ -326,8 +327,11 @@ class _Run:
                     values=self.draws.values,
                 )
                 case, judgement, fault = found.problem, found.judgement, found.fault
+                why = why_wrong(self.workers[0], direction, found, seed=self.draws.seed, values=self.draws.values)
             small, text = case, script(self.report.name, case, direction, judgement)
         found_in = self.first[direction][1].describe()
+        diagnosis, sentence = (None, None) if why is None else (why.asdict(), str(why))
         return Disagreement(
-            direction, fault, small.describe(), found_in, self.times[direction], str(judgement.symptom), text
-        )
+            direction, fault, small.describe(), found_in, self.times[direction], str(judgement.symptom), text,
+            diagnosis, sentence,
+        )  # fmt: skip

@@ -146,6 +146,8 @@ def _print_disagreement(b: BackendReport, d: Disagreement, console: Console) -> 
     console.print(Text(f"In {d.times} of {b.problems} problems; first in: {json.dumps(d.found_in)}"), soft_wrap=True)
     console.print(Text(f"Smallest found: {json.dumps(d.problem)}"), soft_wrap=True)
     console.print(Text(d.fault), soft_wrap=True)
+    if d.why is not None:
+        console.print(Text(f"why: {d.why}"), soft_wrap=True)
     if d.script is not None:
         console.print("\nThis script shows it:\n")
         if console.is_terminal:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
-from multiconv.core import bounds
 from multiconv.core.types import Host
-from multiconv.oracle.definition import contraction
-from multiconv.oracle.exact import FLOATS
-from multiconv.oracle.mistakes import MISTAKES, Mistake, Question, answer_of, question
-from multiconv.oracle.mistakes.question import finished
+from multiconv.oracle.evidence import Answered, answered, one_image, refuted, shows
+from multiconv.oracle.mistakes import MISTAKES, Mistake, Question
 from multiconv.oracle.nearby import RINGS, nearby
 from multiconv.oracle.problem import Problem
 
@@ -40,12 +37,6 @@ PAIRED = (
 """The mistakes of which two are tried together, where no single one gives the answer."""
 PAIR_ELEMENTS = 20_000
 """Number of elements of the answer up to which pairs are tried."""
-ONE_IMAGE_PRODUCTS = 4_000_000
-"""Number of products from which on one image of a batch is tried before the whole batch."""
-STRIP_ROWS = 2
-"""Number of rows of that image that are tried before the whole image."""
-CLEARER = 4.0
-"""How much nearer to an imprecise answer a mistake must be than the right answer, root mean square."""
 SECONDS = 10.0
 OTHERS = 3
 """Number of other mistakes that a sentence names."""
@@ -116,62 +107,6 @@ class Diagnosis:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """A question, its right answer, the answer given, and the error allowed where values are real."""
-
-    q: Question
-    right: Host
-    given: Host
-    exact: bool
-
-    @property
-    def wrong(self) -> bool:
-        """Return whether the answer is not the right one."""
-        return not self._equal(self.right)
-
-    def _equal(self, predicted: Host) -> bool:
-        if predicted.shape != self.given.shape:
-            return False
-        if self.given.dtype.kind in "iu":
-            return bool(np.array_equal(predicted, self.given))
-        with np.errstate(over="ignore", invalid="ignore"):
-            rounded = predicted.astype(self.given.dtype)
-        return bool(np.array_equal(rounded, self.given, equal_nan=True))
-
-    def explained_by(self, mistakes: tuple[Mistake, ...]) -> bool | None:
-        """Return whether these mistakes give the answer; None if it is right, and right with them."""
-        with np.errstate(all="ignore"):
-            predicted = answer_of(mistakes, self.q, self.right)
-            if predicted is None:
-                predicted = self.right
-            if not self.exact:
-                return self._within_rounding(mistakes, predicted)
-            if not self._equal(predicted):
-                return False
-            return True if self.wrong else None
-
-    def _within_rounding(self, mistakes: tuple[Mistake, ...], predicted: Host) -> bool:
-        """Return whether the answer is this one within rounding, and nearer to it than to the right one."""
-        if predicted.shape != self.given.shape:
-            return False
-        if self.right.shape == predicted.shape and np.array_equal(
-            predicted.astype(self.given.dtype), self.right.astype(self.given.dtype)
-        ):
-            return False  # such as a rounding to the dtype itself
-        given = self.given.astype(predicted.dtype)
-        error = np.linalg.norm(given - predicted)
-        if self.right.shape == given.shape and not CLEARER * error < np.linalg.norm(given - self.right):
-            return False
-        sizes = {name: None if (a := getattr(self.q, name)) is None else np.abs(a) for name in ("x", "w", "dy", "bias")}
-        magnitude = answer_of(mistakes, self.q.but(**sizes))
-        if magnitude is None or magnitude.shape != predicted.shape:
-            return False
-        terms = contraction(self.q.direction, self.q.g, bias=self.q.bias is not None) + 1
-        bound = bounds.componentwise(np.abs(magnitude), terms, self.q.dtype, if_finite=True)
-        return bool((np.abs(given - predicted) <= bound).all())
-
-
 def diagnose(
     problem: Problem, answer: Host, direction: str = "forward", *, seconds: float = SECONDS
 ) -> Diagnosis | None:
@@ -199,7 +134,7 @@ def diagnose(
     >>> problem = given_values("mine", ConvSpec(), np.array([[[1.0, 2.0, 4.0]]]), np.array([[[1.0, 10.0]]]))
     >>> found = diagnose(problem, np.array([[[12.0, 24.0]]]))
     >>> print(found)
-    the kernel is flipped along every spatial axis: equal to the bit on this problem. Flip the kernel once more, or ...
+    the kernel is flipped along every spatial axis: equal to the bit on this problem... Flip the kernel once more, ...
     >>> diagnose(problem, np.array([[[21.0, 42.0]]])) is None
     True
     """
@@ -207,12 +142,12 @@ def diagnose(
     asked = answered(problem, answer, direction)
     if asked is None or (asked.exact and not asked.wrong):
         return None
-    probe = _one_image(asked)
+    probe = one_image(asked)
     survivors: list[tuple[Mistake, ...]] = []
     for mistake in _known(direction, ("integers",) if asked.exact else ("integers", "digits")):
         if time.monotonic() > until:
             break
-        if probe is not None and _refuted(mistake, probe):
+        if probe is not None and refuted(mistake, probe):
             continue
         if asked.explained_by((mistake,)):
             survivors.append((mistake,))
@@ -319,28 +254,6 @@ def _known(direction: str, values: tuple[str, ...]) -> Iterator[Mistake]:
     return (m for m in MISTAKES.values() if direction in m.directions and m.values in values)
 
 
-def answered(problem: Problem, answer: Any, direction: str, *, exact: bool | None = None) -> Answered | None:
-    """Return a problem with its right answer and the answer given, channels first; None if that is no array.
-
-    Examples
-    --------
-    >>> from multiconv import ConvSpec
-    >>> from multiconv.testing.problem_values import given_values
-    >>> problem = given_values("mine", ConvSpec(), np.ones((1, 1, 3)), np.ones((1, 1, 2)))
-    >>> answered(problem, np.array([[[2.0, 2.0]]]), "forward").wrong
-    False
-    """
-    if not isinstance(answer, np.ndarray) or not answer.size:
-        return None
-    if answer.dtype.kind not in "iu" and answer.dtype.name not in FLOATS:
-        return None
-    of_images = direction not in ("kernel gradient", "bias gradient")
-    if problem.spec.channels_last and of_images and answer.ndim == problem.geometry.ndim + 2:
-        answer = np.moveaxis(answer, -1, 1)
-    q = question(problem, direction, answer.shape)
-    return Answered(q, q.right(), answer, problem.integers if exact is None else exact)
-
-
 def _surviving(mistakes: Sequence[tuple[Mistake, ...]], seen: Sequence[Answered]) -> list[tuple[Mistake, ...]]:
     """Return the mistakes that give every answer, and at least one wrong one."""
     kept = []
@@ -362,14 +275,11 @@ def _pairs(seen: Sequence[Answered], direction: str, until: float) -> list[tuple
     wrong = [asked for asked in seen if asked.wrong]
     if not wrong or wrong[0].given.size > PAIR_ELEMENTS:
         return []
-    q = wrong[0].q
-    able = []
-    with np.errstate(all="ignore"):
-        for name in PAIRED:
-            if direction in MISTAKES[name].directions:
-                alone = MISTAKES[name].answer(q)
-                if alone is not None and not np.array_equal(alone, wrong[0].right):
-                    able.append(MISTAKES[name])
+    able = [
+        MISTAKES[name]
+        for name in PAIRED
+        if direction in MISTAKES[name].directions and any(shows(MISTAKES[name], asked) for asked in wrong)
+    ]
     found: list[tuple[Mistake, ...]] = []
     for pair in permutations(able, 2):
         if time.monotonic() > until:
@@ -377,45 +287,6 @@ def _pairs(seen: Sequence[Answered], direction: str, until: float) -> list[tuple
         if wrong[0].explained_by(pair) and _surviving([pair], seen):
             found.append(pair)
     return found
-
-
-def _one_image(asked: Answered) -> Answered | None:
-    """Return the question for the first image that is wrong, if the problem is large."""
-    q = asked.q
-    same = asked.right.shape == asked.given.shape
-    if q.direction in ("kernel gradient", "bias gradient") or not same or q.g.batch < 2:
-        return None
-    if q.g.products * q.g.batch < ONE_IMAGE_PRODUCTS:
-        return None
-    error = np.abs(asked.given.astype(asked.right.dtype) - asked.right)
-    first = int(np.argmax(np.nan_to_num(error, nan=np.inf).reshape(q.g.batch, -1).max(axis=1)))
-    chosen = slice(first, first + 1)
-    g = replace(q.g, batch=1)
-    shape = (1, *asked.given.shape[1:])
-    one = q.but(x=None if q.x is None else q.x[chosen], dy=None if q.dy is None else q.dy[chosen], g=g, shape=shape)
-    return Answered(one, asked.right[chosen], asked.given[chosen], asked.exact)
-
-
-def _refuted(mistake: Mistake, probe: Answered) -> bool:
-    """Return whether one image shows that the answer is not from this mistake."""
-    if not mistake.within_image:
-        return False
-    altered = mistake.alter(probe.q)
-    if altered is None:
-        return True
-    if altered is probe.q or mistake.finish is not finished:
-        return not probe.explained_by((mistake,))
-    if altered.answer_shape != probe.given.shape:
-        return True
-    # A few rows at the worst element are enough to refute most mistakes, and far cheaper than an image.
-    error = np.abs(probe.given.astype(probe.right.dtype) - probe.right)
-    worst = int(np.argmax(np.nan_to_num(error, nan=np.inf).max(axis=(0, 1, *range(3, error.ndim)))))
-    first = max(0, min(worst - STRIP_ROWS // 2, error.shape[2] - STRIP_ROWS))
-    rows = (slice(None), slice(None), slice(first, first + STRIP_ROWS))
-    predicted = altered.strip(first, probe.given[rows].shape[2]).right()
-    given = probe.given[rows].astype(predicted.dtype)
-    distance = np.linalg.norm(given - predicted)
-    return bool(distance > 0 and not CLEARER * distance < np.linalg.norm(given - probe.right[rows]))
 
 
 def _consistent(mistakes: tuple[Mistake, ...], q: Question) -> bool:

@@ -139,7 +139,7 @@ def assert_conforms(
         return
     found = reduced(problem, answered, ask, seed=seed, seconds=SHRINK_SECONDS, fixed=fixed, values=values)
     cause = found.answer if isinstance(found.answer, Exception) else None
-    why = why_wrong(candidate, "forward", found, seed=seed, fixed=fixed)
+    why = why_wrong(candidate, "forward", found, seed=seed, fixed=fixed, values=values)
     raise AssertionError(_words(candidate.name, found, why)) from cause
 
 

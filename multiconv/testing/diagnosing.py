@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from multiconv.core.backend import Backend
@@ -17,7 +17,13 @@ SECONDS = 10.0
 
 
 def why_wrong(
-    backend: Backend, direction: str, found: Finding, *, seed: int = 0, fixed: Mapping[str, Any] = NOTHING
+    backend: Backend,
+    direction: str,
+    found: Finding,
+    *,
+    seed: int = 0,
+    fixed: Mapping[str, Any] = NOTHING,
+    values: Collection[str] = ("integers",),
 ) -> Diagnosis | None:
     """Return the mistake that gives a backend's wrong answers, or None if none of the known ones does.
 
@@ -31,7 +37,11 @@ def why_wrong(
     seed : int
     fixed : mapping
         Options to keep, as in `multiconv.testing.assert_conforms`.
+    values : collection of str
+        The kinds of values to ask. A mistake is proven on integers, so it is None if they are not among these.
     """
+    if "integers" not in values:
+        return None
     if found.judgement.symptom not in DIAGNOSED or found.wrong != found.repeats:
         return None
 

@@ -71,6 +71,18 @@ class Hangs(Lent):
         raise self.errors.pop() if self.errors else mc.BackendTimeout("it took longer than its 1 s")
 
 
+def test_a_disagreement_says_why() -> None:
+    found = {d.direction: d for d in run(PadsTheWrongSide(), draw_problems(20, 0)).disagreements}["forward"]
+    assert found.diagnosis is not None
+    assert found.diagnosis["mistakes"] == ["pads-swapped"]
+    assert found.diagnosis["exact"] == found.diagnosis["problems"] > 20
+    assert found.why is not None
+    assert found.why.startswith("the padding before and after each axis is swapped (padding ")
+    [half] = [d for d in run(RoundsToHalf(), draw_problems(20, 0)).disagreements if d.direction == "forward"]
+    assert half.diagnosis is not None
+    assert half.diagnosis["mistakes"] == ["input-in-float16"]
+
+
 def run(backend: Any, problems: list[Problem]) -> Any:
     """What the check says of a backend in this process."""
     run = _Run(backend.name, [backend], Draws(), lambda *_: None)

@@ -217,6 +217,17 @@ def test_a_counterexample_has_values_of_the_kind_that_was_asked() -> None:
     assert not any(seen)
 
 
+def test_a_wrong_function_is_told_why() -> None:
+    def flipped(x: Any, w: Any, bias: Any, **given: Any) -> Any:
+        return right(x, w[:, :, ::-1, ::-1].copy(), bias, **given)
+
+    said = "why: the kernel is flipped along every spatial axis: equal to the bit on 40 of 40 problems"
+    with pytest.raises(AssertionError) as raised:
+        assert_conforms(flipped, ndim=2, kernel=3, networks=False)
+    assert said in str(raised.value)
+    assert "    torch: w = w.flip(tuple(range(2, w.ndim)))" in str(raised.value)
+
+
 def test_one_buffer_for_all_results_is_found() -> None:
     buffer = np.zeros(2**20, np.uint8)
 

@@ -245,18 +245,31 @@ class Mistake:
 
 
 def answer_of(mistakes: tuple[Mistake, ...], q: Question, right: Host | None = None) -> Host | None:
-    """Return the answer that several mistakes give together, or None where one of them can't be made.
+    """Return the answer that several mistakes give together, or None if none of them can be made.
 
-    `right` is the right answer, if it has been computed before.
+    One that can't be made, such as swapped pads where they are equal, changes nothing.
+
+    Parameters
+    ----------
+    mistakes : tuple of Mistake
+    q : Question
+    right : array, optional
+        The right answer, if it has been computed before.
     """
-    altered = q
+    altered, made = q, []
     for mistake in mistakes:
         after = mistake.alter(altered)
-        if after is None:
+        if after is not None:
+            altered = after
+            made.append(mistake)
+    if not made:
+        return None
+    y = right if right is not None and altered is q else altered.right()
+    changed = altered is not q
+    for mistake in made:
+        after_it = mistake.finish(q, y)
+        if after_it is not None:
+            y, changed = after_it, True
+        elif mistake.alter is not as_it_is:
             return None
-        altered = after
-    y: Host | None = right if right is not None and altered is q else altered.right()
-    for mistake in mistakes:
-        if y is not None:
-            y = mistake.finish(q, y)
-    return y
+    return y if changed else None
