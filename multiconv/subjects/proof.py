@@ -19,8 +19,8 @@ from multiconv.oracle.exact import scaled
 from multiconv.subjects.box import Box, Refused
 from multiconv.subjects.fitting import AxisFit
 
-LARGEST = {"float16": 2, "bfloat16": 1}
-"""The largest integer of an input by dtype; 4 for others."""
+LARGEST = 4
+"""The largest integer of an input."""
 BATCH = 2
 MODES = {"circular": "wrap", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
 """Border modes, with the mode of `numpy.pad`."""
@@ -73,8 +73,7 @@ def _proof(
     box: Box, spec: ConvSpec, w: Host, bias: Host | None, size: Shape, output_padding: Shape | None, seed: int
 ) -> Proof:
     rng = np.random.default_rng([7, seed])
-    largest = LARGEST.get(box.dtype, 4)
-    x = rng.integers(-largest, largest + 1, (BATCH, box.channels, *size)).astype(dtype_named(box.dtype))
+    x = rng.integers(-LARGEST, LARGEST + 1, (BATCH, box.channels, *size)).astype(dtype_named(box.dtype))
     first = spec.with_layout(len(size), channels_last=False)
     compute: Callable[..., Any]
     if output_padding is None:
@@ -133,8 +132,7 @@ def border_mode(
     """Return which border mode explains what the box does at its border, or an empty string."""
     w, _ = weights(fits)
     rng = np.random.default_rng(8)
-    largest = LARGEST.get(box.dtype, 4)
-    x = rng.integers(-largest, largest + 1, (1, box.channels, *size)).astype(dtype_named(box.dtype))
+    x = rng.integers(-LARGEST, LARGEST + 1, (1, box.channels, *size)).astype(dtype_named(box.dtype))
     y = box(x)
     pads = [(max(f.before, 0), max(f.after, 0)) for f in fits]
     spec = ConvSpec(tuple(f.stride for f in fits), 0, tuple(f.dilation for f in fits))

@@ -126,6 +126,12 @@ def test_the_layout_of_a_kernel_is_found_by_trying() -> None:
     assert (found.fixed["kernel_layout"], found.known_by["kernel_layout"]) == ("HWIO", "tried")
 
 
+def test_a_kernel_that_is_misread_has_other_output_channels() -> None:
+    """As WIO, the OIW kernel (4, 3, 2) would have 4 taps and 2 outputs, and work."""
+    found = mc.identify(lambda x, w: NUMPY.cross_correlate(x, np.ascontiguousarray(w.transpose(2, 1, 0))), ndim=1)
+    assert (found.fixed["kernel_layout"], found.kernel) == ("HWIO", "as given")
+
+
 def test_options_and_a_bias_reach_the_function() -> None:
     def port(x: Host, w: Host, bias: Host | None, *, stride: Any, padding: Any, dilation: Any, groups: Any) -> Host:
         return np.asarray(

@@ -38,6 +38,7 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 TRANSPOSED: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 4, 5), (4, 3, 3), {"stride": 2, "output_padding": 1, "bias": True}),
     ((2, 4, 5), (4, 3, 4), {"stride": 3, "padding": ((2, 1),)}),
+    ((2, 4, 4), (4, 3, 3), {"stride": 2, "padding": 1}),  # SAME's pads, but 7 pixels and not 8
     ((2, 4, 5), (4, 2, 3), {"stride": 3, "padding": 1, "groups": 2, "dilation": 2}),
     ((2, 4, 5, 4), (4, 3, 3, 3), {"stride": 2, "padding": "same", "bias": True}),
     ((2, 4, 5, 4), (4, 3, 2, 3), {"stride": 4, "padding": "same"}),
