@@ -67,7 +67,7 @@ def _side(text: str) -> int | tuple[int, int]:
 
 @click.command(short_help="Say which of several answers is right, and why the others are not.")
 @click.argument("file", metavar="FILE.npz")
-@click.option("--stride", metavar="N,...", type=Numbers(), default=1, help="Stride; default 1.")
+@click.option("--stride", metavar="N", type=Numbers(), default=1, help="Stride; default 1.")
 @click.option(
     "--padding",
     metavar="PADDING",
@@ -75,7 +75,7 @@ def _side(text: str) -> int | tuple[int, int]:
     default=0,
     help="Padding, see above; default 0.",
 )
-@click.option("--dilation", metavar="N,...", type=Numbers(), default=1, help="Dilation; default 1.")
+@click.option("--dilation", metavar="N", type=Numbers(), default=1, help="Dilation; default 1.")
 @click.option("--groups", metavar="N", type=int, default=1, help="Number of groups of channels; default 1.")
 @click.option(
     "--layout",
@@ -85,14 +85,14 @@ def _side(text: str) -> int | tuple[int, int]:
 )
 @click.option(
     "--output-padding",
-    metavar="N,...",
+    metavar="N",
     type=Numbers(),
     default=0,
     help="Output padding of a conv_transpose; default 0.",
 )
 @click.option(
     "--direction",
-    metavar="DIRECTION",
+    metavar="NAME",
     type=click.Choice(DIRECTIONS),
     default="forward",
     help="Direction, see above; default forward.",
@@ -105,8 +105,8 @@ def judge(ctx: click.Context, /, file: str, json_file: str | None, direction: st
     FILE.npz has the arrays x and w (OIHW), and optionally bias and dy, the gradient of the result. Every other array
     is an answer. np.savez("file.npz", x=x, w=w, mine=a, theirs=b) writes one.
 
-    PADDING is a number, one number per axis (1,2), before:after per axis (0:1,2:2), or valid, same, same_lower or full.
-    DIRECTION is forward, convolve, conv_transpose, input gradient, kernel gradient or bias gradient.
+    The numbers are one, or one per axis (2,1). PADDING is a number, one per axis, before:after per axis (0:1,2:2), or valid, same, same_lower or full.
+    The direction is forward, convolve, conv_transpose, input gradient, kernel gradient or bias gradient.
 
     Exit status: 0 all are right, 1 one is wrong, 2 bad usage.
     """
