@@ -105,8 +105,9 @@ def judge(ctx: click.Context, /, file: str, json_file: str | None, direction: st
     FILE.npz has the arrays x and w (OIHW), and optionally bias and dy, the gradient of the result. Every other array
     is an answer. np.savez("file.npz", x=x, w=w, mine=a, theirs=b) writes one.
 
-    The numbers are one, or one per axis (2,1). PADDING is a number, one per axis, before:after per axis (0:1,2:2), or valid, same, same_lower or full.
-    The direction is forward, convolve, conv_transpose, input gradient, kernel gradient or bias gradient.
+    The numbers are one, or one per axis (2,1). PADDING is a number, one per axis, before:after per axis (0:1,2:2), or
+    valid, same, same_lower or full. The direction is forward, convolve, conv_transpose, input gradient, kernel gradient
+    or bias gradient.
 
     Exit status: 0 all are right, 1 one is wrong, 2 bad usage.
     """

@@ -70,12 +70,13 @@ def test_the_page_has_the_verdict_the_faults_and_no_address() -> None:
     found = report(a=[row(16, 0.5)])
     found.backends[0].verdict = "disagrees"
     found.backends[0].disagreements = [
-        Disagreement("forward", "element [0] is <3>", {}, {}, 4, "values", "print('<script>')")
+        Disagreement("forward", "element [0] is <3>", {}, {}, 4, "values", "print('<script>')", why="it <flips>")
     ]
     found.missing = [Missing("mxnet", "it is not <there>")]
     page = as_html(found, "Not every backend is right: a.")
     assert "Not every backend is right: a." in page
     assert "element [0] is &lt;3&gt;" in page
+    assert "Why: it &lt;flips&gt;" in page
     assert "print(&#39;&lt;script&gt;&#39;)" in page
     assert "mxnet was left out: it is not &lt;there&gt;" in page
     assert not re.search(r"https?://|src=|@import|url\(", page)
