@@ -15,7 +15,7 @@ from multiconv.backends.numpy import NumpyBackend
 from multiconv import d2l, oracle
 from multiconv.check.cases import Turn, turns_of
 from multiconv.check.results import BackendReport, Interrupted
-from multiconv.check.run import check
+from multiconv.check.run import ENVIRONMENT, SHRUNK_DIRECTIONS, _hash, check
 from multiconv.core import bounds
 from multiconv.core.memory import ARRANGEMENTS
 from multiconv.core.spec import ConvSpec
@@ -24,6 +24,8 @@ from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
 from multiconv.testing.drawing import draw_problems
 from multiconv.testing.network_layers import layer_problems
+from multiconv.testing.problem_values import with_values
+from multiconv.testing.shrinking import Finding
 
 LONG = 50
 PLAIN = ("integers", "normal")
@@ -258,6 +260,110 @@ def test_an_interrupted_check_reports_what_was_done(
     assert 0 <= numpy.problems <= 30
     assert numpy.verdict == ("disagrees" if numpy.disagreements else "agrees")
     assert {d.symptom for d in numpy.disagreements} <= {"values"}
+
+
+# ---- What a run does
+
+
+def test_an_error_in_the_check_itself_is_raised_and_no_more_problems_are_run(
+    report_on: Callable[..., BackendReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def broken(case: Problem, *_: Any) -> Any:
+        judged.append(case.source)
+        raise ZeroDivisionError("in the check")
+
+    monkeypatch.setattr("multiconv.check.run.judged", broken)
+    with pytest.raises(ZeroDivisionError, match="in the check"):
+        report_on(Fake(), examples=20)
+    assert len(judged) == 1
+
+
+def test_workers_start_with_the_cache_of_what_their_framework_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[Any, ...]] = []
+    shown: list[tuple[Any, ...]] = []
+
+    def start(*arguments: Any) -> Fake:
+        started.append(arguments)
+        return Fake()
+
+    monkeypatch.setattr("multiconv.registry.new_worker", start)
+    monkeypatch.setattr("multiconv.workers.compile_cache.environment", lambda name, version: {name: version})
+    check(["numpy"], examples=1, networks=False, timeout=7.0, progress=lambda *step: shown.append(step))
+    assert started == [("numpy", 7.0, ENVIRONMENT | {"numpy": np.__version__})]
+    assert shown[0] == ("numpy", 0, 0, "starting")
+
+
+def test_cases_that_compile_to_the_same_code_go_to_the_same_worker() -> None:
+    spec = ConvSpec(padding=1)
+    g = spec.resolve((1, 2, 5), (3, 2, 3))
+    one, *others = (
+        with_values(source, spec, g, dtype, bias=bias, values=values, seed=0)
+        for source, dtype, bias, values in (
+            ("a", "float32", True, "normal"),
+            ("b", "float32", True, "integers"),
+            ("a", "float64", True, "normal"),
+            ("a", "float32", False, "normal"),
+        )
+    )
+    assert [_hash(other) == _hash(one) for other in others] == [True, False, False]
+
+
+def a_little_beyond_the_bound(y: Any, x: Any, w: Any, bias: Any, **options: Any) -> Any:
+    """An error of 1.5 of the bound, where near_the_bound has 0.9."""
+    near = near_the_bound(y, x, w, bias, **options)
+    return (y + (near.astype("float64") - y) * (1.5 / 0.9)).astype(y.dtype)
+
+
+def test_answers_beyond_the_bound_are_not_measured(report_on: Callable[..., BackendReport]) -> None:
+    options: dict[str, Any] = {"examples": 60, "seed": 3, "values": ("normal",)}
+    wrong = report_on(Fake(a_little_beyond_the_bound), **options)
+    assert wrong.verdict == "disagrees"
+    assert wrong.share_of_bound < 0.5
+    assert max(r.products_from for r in wrong.accuracy if r.direction == "forward" and r.products_to) <= LONG
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_only_the_first_directions_of_a_check_that_ended_are_shrunk(
+    report_on: Callable[..., BackendReport], monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    """Every direction of this backend is wrong."""
+    shrunk: list[str] = []
+
+    def keep(problem: Problem, answered: Any, ask: Any, **_: Any) -> Finding:
+        shrunk.append(problem.source)
+        return Finding(problem, *answered, 1, 1)
+
+    def stop(problem: Problem) -> Problem:
+        raise KeyboardInterrupt
+
+    class Negates(Fake):
+        def plan(self, *arguments: Any) -> Any:
+            function = super().plan(*arguments)
+
+            def negated(*arrays: Any) -> Any:
+                result = function(*arrays)
+                parts = result if isinstance(result, tuple) else (result,)
+                wrong = tuple(None if a is None else -a - 1 for a in parts)
+                return wrong if isinstance(result, tuple) else wrong[0]
+
+            return negated
+
+    def with_an_end(*arguments: Any) -> list[Turn]:
+        turns = turns_of(*arguments)
+        return [*turns, Turn(lambda: stop(turns[0].make()), turns[0].audience)] if interrupted else turns
+
+    monkeypatch.setattr("multiconv.check.run.reduced", keep)
+    monkeypatch.setattr("multiconv.check.run.turns_of", with_an_end)
+    if interrupted:
+        with pytest.raises(Interrupted) as caught:
+            report_on(Negates(), examples=30, values=("integers",))
+        assert not shrunk
+        assert len(caught.value.report.backends[0].disagreements) > SHRUNK_DIRECTIONS
+    else:
+        report = report_on(Negates(), examples=30, values=("integers",))
+        assert 0 < len(shrunk) <= SHRUNK_DIRECTIONS < len(report.disagreements)
 
 
 # ---- What is asked
