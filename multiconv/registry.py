@@ -136,6 +136,11 @@ def backend(name: str, *, worker: bool = False, timeout: float | None = None, **
         from multiconv.workers.process import checked_timeout
 
         timeout = checked_timeout(timeout)
+    target = parse_target(name)
+    if target.environment:
+        variable = next(iter(target.environment))
+        raise UsageError(f"{variable} of {name!r} can't be set for this process: set it before Python starts")
+    options = target.options | options
     place = locate(name)
     with _one_at_a_time:  # otherwise, several threads would each make one
         if place.here and not worker:
@@ -150,10 +155,18 @@ def new_worker(name: str, timeout: float | None = None, environment: dict[str, s
 
     Parameters
     ----------
-    name, timeout
+    name : str
+        As in `backend`, or a variant: ``"numpy+algorithm=fast"``, with an option of the backend's class, or
+        ``"torch+OMP_NUM_THREADS=1"``, with an environment variable.
+    timeout
         As in `backend`.
     environment : dict, optional
-        Environment variables to set there.
+        Environment variables to set there. Those of a variant come first.
+
+    Raises
+    ------
+    BackendUnavailable, UsageError
+        As in `backend`.
 
     Examples
     --------
@@ -162,7 +175,18 @@ def new_worker(name: str, timeout: float | None = None, environment: dict[str, s
     ['cpu']
     >>> numpy.close()
     """
-    return _worker(plain_name(name), locate(name).python, timeout, environment)
+    from multiconv.workers.process import TIMEOUT, Worker, source_places
+    from multiconv.workers.remote import RemoteBackend
+
+    target, python = parse_target(name), locate(name).python
+    if not target.settings:
+        return _worker(target.backend, python, timeout, environment)
+    variables = (environment or {}) | target.environment
+    seconds = TIMEOUT if timeout is None else timeout
+    entry_point, service = _entry_points()[target.backend].value, "multiconv.guest.variant:service"
+    places = source_places(entry_point) | source_places(service)
+    arguments = [entry_point, json.dumps(target.options)]
+    return RemoteBackend(Worker(target.label, service, places, python, seconds, variables, arguments=arguments))
 
 
 def backends(*, probe: bool = False) -> list[BackendInfo]:

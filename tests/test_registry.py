@@ -171,7 +171,7 @@ def test_a_framework_that_is_not_here_is_refused_with_what_to_type(no_environmen
 
 @pytest.mark.parametrize("version", ["latest", "-r", "1.0 2.0"])
 def test_what_is_no_version_is_refused(no_environments, version):
-    assert "wants a version, as in torch@" in refusal(f"torch@{version}")
+    assert "a version follows the @, as in torch@" in refusal(f"torch@{version}")
 
 
 def test_a_python_by_its_path(other_python):

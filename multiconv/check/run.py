@@ -21,12 +21,12 @@ from multiconv.check.results import BackendReport, Disagreement, Interrupted, Re
 from multiconv.check.scripts import script
 from multiconv.core.errors import BackendCrashed, BackendTimeout, UnsupportedError
 from multiconv.core.memory import ARRANGEMENTS
-from multiconv.core.targets import plain_name
+from multiconv.core.targets import parse_target, plain_name
 from multiconv.core.types import Progress, no_progress
 from multiconv.oracle.accuracy import Accuracy
 from multiconv.oracle.judgement import Expected, Judgement, judge
 from multiconv.oracle.problem import DIRECTIONS, Problem, first_fault, judged
-from multiconv.oracle.values import values_for
+from multiconv.oracle.values import EXTREME, values_for
 from multiconv.running import Workers, available
 from multiconv.testing import candidate
 from multiconv.testing.coverage import Coverage
@@ -47,6 +47,8 @@ CRASHES = 5
 """Number of crashes that ends the run of a backend."""
 HANGS = 2
 """The same for hangs, each of which takes the whole time limit."""
+NORMWISE = {"fast": "fast", "fft": "fft", "winograd": "winograd"}
+"""The bound of a backend whose option `algorithm` selects a fast one, as in `Problem.expectations`."""
 SHRUNK_DIRECTIONS = 3
 SHRINK_SECONDS = 20.0
 
@@ -69,7 +71,8 @@ def check(
     Parameters
     ----------
     names : sequence of str
-        Backends, as `multiconv.backend` takes them. By default all installed backends, or none if there are candidates.
+        Backends and variants, as `multiconv.registry.new_worker` takes them. By default all installed backends, or none
+        if there are candidates.
     candidates : sequence of str
         Functions named ``"package.module:function"``, as in `multiconv.testing.candidate.Candidate`. Only their forward
         direction is run.
@@ -147,7 +150,7 @@ def _start(
 ) -> list[RemoteBackend]:
     """Start the workers of a backend or candidate, which must support at least one of the dtypes."""
     progress(name, 0, 0, "starting")
-    if ":" in name:
+    if parse_target(name).function:
         started = [workers.start(lambda: candidate.in_worker(name, timeout, ENVIRONMENT))]
     else:
         cache = compile_cache.environment(name, registry.locate(name).version)
@@ -221,13 +224,16 @@ class _Run:
         self.report = BackendReport(name, first.version, first.python_version, str(first.python))
         self.audience = Audience.COMPILING if first.compiles else Audience.EAGER
         self.directions: tuple[str, ...] = ()
-        layouts, batches, algorithm = LAYOUT_LEVELS, tuple(BATCHES), "direct"
-        if ":" in name:
+        target = parse_target(name)
+        algorithm = NORMWISE.get(target.options.get("algorithm", ""), "direct")
+        layouts, batches = LAYOUT_LEVELS, tuple(BATCHES)
+        if target.function:
             self.audience, self.directions = Audience.CANDIDATE, candidate.DIRECTIONS
             layouts, batches, algorithm = CHANNELS_FIRST, NON_EMPTY_BATCHES, draws.algorithm
         self.expects = (self.directions or DIRECTIONS, algorithm)
         dtypes = [dtype for dtype in draws.dtypes if dtype in first.dtypes]
-        self.coverage = Coverage(dtypes, draws.values, tuple(ARRANGEMENTS), layouts, batches)
+        values = draws.values if algorithm == "direct" else [kind for kind in draws.values if kind not in EXTREME]
+        self.coverage = Coverage(dtypes, values, tuple(ARRANGEMENTS), layouts, batches)
         self.accuracy = Accuracy()
         self.total = self.done = self.crashes = self.hangs = 0
         self.first: dict[str, tuple[int, Case, Answered]] = {}
@@ -243,7 +249,7 @@ class _Run:
     def put(self, number: int, case: Case, expected: dict[str, Expected], worker: int = 0) -> None:
         """Run a case on the backend and judge its answers."""
         judgements: list[tuple[str, Answered]] = []
-        if not self.given_up and case.dtype in self.workers[worker].dtypes:
+        if not self.given_up and self._takes(case):
             judgements = list(self._judged(case, expected, worker))
         if self.abandoned.is_set():  # what failed may have failed because its worker was stopped
             return
@@ -252,6 +258,11 @@ class _Run:
             self.progress(self.report.name, self.done, self.total, "")
             if judgements:
                 self._note(number, case, judgements, expected)
+
+    def _takes(self, case: Case) -> bool:
+        """Return whether the backend runs a case. It must have its dtype, and a fast algorithm needs finite sums."""
+        has_bound = self.expects[1] == "direct" or not isinstance(case, Problem) or case.values not in EXTREME
+        return has_bound and case.dtype in self.workers[0].dtypes
 
     def _judged(self, case: Case, expected: dict[str, Expected], worker: int) -> Iterator[tuple[str, Answered]]:
         backend = self.workers[worker]

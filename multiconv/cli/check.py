@@ -74,7 +74,8 @@ def check(
     """Check that backends compute what they should: forward, gradients, transposed, layers.
 
     BACKEND is a name such as torch, a version such as torch@2.5.1, or torch@/path/to/python. The default is all
-    installed backends, or none with --candidate.
+    installed backends, or none with --candidate. A variant has an environment variable or an option of the backend
+    after a +, such as torch+OMP_NUM_THREADS=1 or numpy+algorithm=fast.
 
     With --candidate, check your own function f(x, w, bias, *, stride, padding, dilation, groups). Judge it by the
     error bound of another algorithm with --algorithm.
@@ -91,7 +92,7 @@ def check(
     from multiconv.cli import report
     from multiconv.cli.console import Console
 
-    names = canonical(names)
+    names = canonical(names, variants=True)
     for candidate in candidates:
         if not all(candidate.rpartition(":")):
             raise click.UsageError(

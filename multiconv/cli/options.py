@@ -105,13 +105,13 @@ def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str
     return [name for name in registry.names() if name.startswith(incomplete)]
 
 
-def canonical(names: Iterable[str]) -> tuple[str, ...]:
+def canonical(names: Iterable[str], *, variants: bool = False) -> tuple[str, ...]:
     """Return the names of backends without aliases and without repetitions.
 
     Raises
     ------
     UsageError
-        If a name is not that of a backend.
+        If a name is not that of a backend, or if it is that of a variant, which not all commands can run.
     """
     from multiconv import registry
 
@@ -120,7 +120,9 @@ def canonical(names: Iterable[str]) -> tuple[str, ...]:
         target = parse_target(name)
         if target.backend not in registry.names():
             raise registry.unknown_backend(target.backend or target.function)
-        found.append(target.name)
+        if target.settings and not variants:
+            raise UsageError(f"{name!r} is a variant, which only check and bench run: leave out what follows the +")
+        found.append(target.label)
     return tuple(dict.fromkeys(found))
 
 

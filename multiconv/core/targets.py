@@ -51,6 +51,11 @@ class Target:
         return self.function or self.backend + "@" * bool(self.place) + self.place
 
     @property
+    def label(self) -> str:
+        """Return the name with its settings."""
+        return self.name + "".join(f"+{name}={value}" for name, value in self.settings)
+
+    @property
     def is_path(self) -> bool:
         """Return whether the place is a path to a Python interpreter."""
         return os.sep in self.place
