@@ -16,11 +16,12 @@ test: lint                            ## lint, types and tests, every backend re
 test-long: lint                       ## the same with a thousand examples for each property
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist loadgroup -rs --timeout 3600
 
-lint: $(READY)                        ## style, types, and that no module imports from a floor above its own
+lint: $(READY)                        ## style, types, docstrings, and that no module imports from a floor above its own
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy multiconv backends benchmarks
 	$(BIN)/lint-imports
+	$(BIN)/numpydoc lint $$(find multiconv backends -name '*.py' -not -path '*/data/*')
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

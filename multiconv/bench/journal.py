@@ -26,17 +26,17 @@ class Journal:
     settings : dict
         The settings requested now.
 
-    Raises
-    ------
-    UsageError
-        If the file is not a journal, is that of another benchmark, or is in use by another process.
-
     Attributes
     ----------
     measurements : dict
         Measurements, by title of the entry and process number.
     workers : dict
         Worker descriptions, by label of the variant, number of threads and process number.
+
+    Raises
+    ------
+    UsageError
+        If the file is not a journal, is that of another benchmark, or is in use by another process.
 
     Examples
     --------

@@ -237,10 +237,12 @@ def normwise(
     direction : str
         One of `multiconv.oracle.problem.DIRECTIONS`. In the gradients and in ``"conv_transpose"``, `dy` takes the place
         of `x` or `w`.
-    x, w, dy : array
-        Arrays with channels first.
+    x, w : array
+        Input and kernel, with channels first.
     bias : array or None
         One number per channel of the result.
+    dy : array
+        The cotangent, with channels first.
     g : Geometry
     c : float
         The constant that the backend declares for its algorithm, such as `winograd_constant` or `fft_constant`.

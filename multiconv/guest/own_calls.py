@@ -48,7 +48,8 @@ class OwnCalls(BackendService):
         Parameters
         ----------
         *arrays : array
-            x, w, the bias or None, and for the gradients dy; for ``"conv_transpose"`` dy in place of x.
+            Input, kernel, bias or None, and for the gradients the cotangent, which takes the place of the input for
+            ``"conv_transpose"``.
         direction : str
             ``"forward"``, ``"gradients"``, ``"conv_transpose"`` or ``"layer"``.
         geometry : Geometry
