@@ -21,13 +21,14 @@ from rich.console import Console
 from multiconv import oracle, registry
 from multiconv.bench import statistics as bench_statistics
 from multiconv.bench.cases import DIRECTIONS, Case
-from multiconv.bench.html import Scale, as_html
+from multiconv.bench.html import as_html
 from multiconv.bench.journal import Journal
 from multiconv.bench.report import as_pyperf_json, last_line, means, print_bench, totals
 from multiconv.bench.results import Entry, Measurement, Report, Row
 from multiconv.bench.run import bench
 from multiconv.bench.statistics import Ratio
 from multiconv.bench.workers import TimedWorker, parse_variant
+from multiconv.charts import Scale
 from multiconv.cli.main import main
 from multiconv.core.errors import BackendUnavailable, UsageError
 from multiconv.layers import Layer, descriptor, layer_set, layer_sets, layers, parse_layer

@@ -179,7 +179,7 @@ def test_json_and_svg_go_to_files(tmp_path: Path) -> None:
         ("x=1,1,4", "the shape of w is missing: write w=... with a number per axis"),
         ("x=1,1,4 w=1,1,-3", "w must have whole numbers from 0, not '-3'"),
         ("x=1,1,4 w=1,1,3 bias=yes", "bias must be true or false, not 'yes'"),
-        ("x=1,1,4 w=1,1,3 padding=sane", "padding must be a number, one an axis, a (before, after) pair an axis, or"),
+        ("x=1,1,4 w=1,1,3 padding=sane", "padding must be a number, one number or (before, after) pair per axis, or"),
         ("x=1,1,4 w=1,1,3 dtype=float31", "did you mean 'float32'?"),
         ("x=1,1,4 w=1,1,3 output_padding=1", "output_padding is an option of a transposed convolution"),
         ("x=1,1,2 w=1,1,3", "the kernel is larger than the padded input"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from multiconv.backends import numpy as numpy_backend
 
 import multiconv as mc
 from multiconv.core.types import Host
@@ -174,8 +175,18 @@ def test_a_function_of_torch_s_tensors_is_found_by_trying() -> None:
 
 
 GLUON = """
-import json, sys
+import importlib.abc, importlib.util, json, os, sys
+
+# In a checkout they are beside the package; once installed, they are within it.
+class Backends(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != "multiconv.backends":
+            return None
+        file = os.path.join(sys.argv[2], "__init__.py")
+        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=[sys.argv[2]])
+
 sys.path.insert(0, sys.argv[1])
+sys.meta_path.insert(0, Backends())
 import numpy as np
 import mxnet as mx
 from mxnet.gluon import nn
@@ -198,9 +209,9 @@ print(json.dumps(found))
 
 
 def test_gluon_blocks_in_mxnet_s_own_python() -> None:
-    root = str(Path(mc.__file__).parents[1])
+    places = [str(Path(mc.__file__).parents[1]), str(Path(str(numpy_backend.__file__)).parent)]
     ran = subprocess.run(
-        [str(locate("mxnet").python), "-c", GLUON, root], capture_output=True, text=True, timeout=120, check=False
+        [str(locate("mxnet").python), "-c", GLUON, *places], capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == [

@@ -463,7 +463,7 @@ def test_a_backend_without_the_dtype_is_named_or_left_out(monkeypatch: pytest.Mo
     sentence = "numpy does not compute in float16: it has float32, float64"
     with pytest.raises(UnsupportedError, match=sentence):
         dispatch(["numpy"], examples=0, layers=False, dtypes=["float16"])
-    monkeypatch.setattr("multiconv.registry.names", lambda: ["numpy"])
+    monkeypatch.setattr("multiconv.registry.names", lambda: ["numpy", "torch"])
     assert [m.reason for m in dispatch(examples=0, layers=False, dtypes=["float16"]).missing] == [sentence]
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 import multiconv as mc
 from multiconv.core.errors import UsageError
+from multiconv.running import Missing
 from multiconv.survey import properties as measured
 from multiconv.survey import property_pages
 from multiconv.survey.properties import CASES, DTYPES, PROPERTIES, BackendProperties, Properties, properties
@@ -175,7 +176,7 @@ TWO = Properties(
             "float64": {"compiled, jit": "same bits"},
         }),
     ],
-    [{"name": "c", "reason": "why"}],
+    [Missing("c", "why")],
 )  # fmt: skip
 
 
