@@ -65,7 +65,7 @@ def _side(text: str) -> int | tuple[int, int]:
     return (int(before), int(after)) if colon else int(before)
 
 
-@click.command(short_help="Say which of several answers is right, and why the others are not.")
+@click.command(short_help="Say which of several answers is right, and why.")
 @click.argument("file", metavar="FILE.npz")
 @click.option("--stride", metavar="N", type=Numbers(), default=1, help="Stride; default 1.")
 @click.option(
