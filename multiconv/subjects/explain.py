@@ -119,6 +119,8 @@ class Explanation:
         Of the matrix that holds one column per output pixel, for the whole batch.
     code : dict of str to Snippet
         The same computation in each framework.
+    computed_by : dict of str to list of str, optional
+        The kernels of the libraries that compute it here, by backend: see `multiconv.subjects.kernels`.
     """
 
     direction: str
@@ -133,6 +135,7 @@ class Explanation:
     bytes: Mapping[str, int]
     im2col_bytes: int
     code: Mapping[str, Snippet]
+    computed_by: Mapping[str, list[str]] | None = None
 
     @property
     def x_shape(self) -> Shape:
@@ -192,6 +195,7 @@ class Explanation:
             "bytes": dict(self.bytes),
             "im2col_bytes": self.im2col_bytes,
             "code": {name: asdict(snippet) for name, snippet in self.code.items()},
+            "computed_by": None if self.computed_by is None else dict(self.computed_by),
         }
 
 

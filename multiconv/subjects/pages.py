@@ -27,7 +27,7 @@ def as_text(of: Explanation) -> str:
     lines = [f"x {of.x_shape} and w {of.geometry.w_shape} give y {of.y_shape}."]
     for numbers, axis in _distinct(of.axes):
         lines += ["", *_axis_lines(of, numbers, axis)]
-    return "\n".join([*lines, "", *_cost_lines(of), *_code_lines(of)])
+    return "\n".join([*lines, "", *_cost_lines(of), *_code_lines(of), *_kernel_lines(of)])
 
 
 def _distinct(axes: Sequence[Axis]) -> list[tuple[list[int], Axis]]:
@@ -134,6 +134,13 @@ def _code_lines(of: Explanation) -> list[str]:
         if snippet.note:
             lines.append(f"    {'# ' if snippet.code else 'no equal: '}{snippet.note}")
     return lines
+
+
+def _kernel_lines(of: Explanation) -> list[str]:
+    if of.computed_by is None:
+        return []
+    kernels = [f"    {name}: {', '.join(labels) or 'no call of a library'}" for name, labels in of.computed_by.items()]
+    return ["", "Computed here by", *kernels]
 
 
 def _and(words: Sequence[str]) -> str:
