@@ -79,7 +79,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "oracle/test_lost_precision.py",
     ),
     "check.cases": ("check/test_cases.py",),
-    "check.run": ("check/test_check_counts.py", "check/test_check.py"),
+    "check.run": ("check/test_check_counts.py", "check/test_check.py", "check/test_variants.py"),
     "testing.drawing": ("testing/test_drawing_order.py", "testing/test_coverage.py"),
     "testing.problem_values": ("testing/test_problem_values.py",),
     "testing.situations": ("testing/test_drawing.py", "testing/test_coverage.py", "testing/test_testing.py"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -13,7 +14,7 @@ import pytest
 from multiconv.backends.numpy import NumpyBackend
 
 from multiconv import d2l, oracle
-from multiconv.check.cases import Turn, turns_of
+from multiconv.check.cases import CANDIDATE_EXAMPLES, EXAMPLES, Audience, Draws, Turn, turns_of
 from multiconv.check.results import BackendReport, Interrupted
 from multiconv.check.run import ENVIRONMENT, SHRUNK_DIRECTIONS, _hash, check
 from multiconv.core import bounds
@@ -22,7 +23,9 @@ from multiconv.core.spec import ConvSpec
 from multiconv.oracle.accuracy import Accuracy
 from multiconv.oracle.problem import Problem
 from multiconv.oracle.values import ALL_VALUES
+from multiconv.testing.coverage import Coverage
 from multiconv.testing.drawing import draw_problems
+from multiconv.testing.levels import BATCHES, DTYPES, LAYOUT_LEVELS, problem_levels
 from multiconv.testing.network_layers import layer_problems
 from multiconv.testing.problem_values import with_values
 from multiconv.testing.shrinking import Finding
@@ -293,6 +296,34 @@ def test_workers_start_with_the_cache_of_what_their_framework_compiled(monkeypat
     check(["numpy"], examples=1, networks=False, timeout=7.0, progress=lambda *step: shown.append(step))
     assert started == [("numpy", 7.0, ENVIRONMENT | {"numpy": np.__version__})]
     assert shown[0] == ("numpy", 0, 0, "starting")
+
+
+def test_the_report_says_what_was_drawn_and_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[Any, ...]] = []
+
+    def start(*arguments: Any) -> Fake:
+        started.append(arguments)
+        return Fake()
+
+    monkeypatch.setattr("multiconv.registry.new_worker", start)
+    monkeypatch.setattr("multiconv.testing.candidate.in_worker", start)
+    monkeypatch.setattr("multiconv.check.run.turns_of", lambda *_: [])
+    began = time.monotonic()
+    of_backend, of_candidate = check(["numpy"]), check(candidates=["module:f"], timeout=9.0)
+    assert (of_backend.examples, of_candidate.examples) == (EXAMPLES, CANDIDATE_EXAMPLES)
+    assert check(["numpy"], candidates=["module:f"]).examples == EXAMPLES
+    assert started[1] == ("module:f", 9.0, ENVIRONMENT)
+    assert 0 <= of_backend.seconds + of_candidate.seconds <= time.monotonic() - began
+
+
+def test_the_pairs_covered_are_those_of_the_problems_that_were_run(report_on: Callable[..., BackendReport]) -> None:
+    draws = Draws(30, 0, 3, DTYPES, PLAIN, networks=False, algorithm="direct")
+    coverage = Coverage(DTYPES, PLAIN, tuple(ARRANGEMENTS), LAYOUT_LEVELS, tuple(BATCHES))
+    for turn in turns_of(draws, {Audience.EAGER}):
+        case = turn.make()
+        if isinstance(case, Problem):
+            coverage.add(problem_levels(case))
+    assert report_on(Fake(), examples=30, seed=3, values=PLAIN).pairs_covered == coverage.share > 0.4
 
 
 def test_cases_that_compile_to_the_same_code_go_to_the_same_worker() -> None:
