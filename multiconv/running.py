@@ -40,6 +40,9 @@ class Missing:
     reason: str
     install: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.name} was left out: {self.reason}"
+
 
 def available(
     names: Iterable[str], find: Callable[[str], T], *, required: bool, threads: int | None = None

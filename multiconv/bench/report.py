@@ -42,7 +42,7 @@ def print_bench(report: Report, console: Console) -> None:
             used = f"{row.entry.title} used {row.processor:.2f} cores, but was given {row.entry.case.threads}"
             console.print(Text(f"{used}: its time can't be compared with the others", "yellow"), soft_wrap=True)
     for m in report.missing:
-        console.print(Text(f"{m.name} was left out: {m.reason}"), soft_wrap=True)
+        console.print(Text(str(m)), soft_wrap=True)
     console.print(Text(f"\n{last_line(report)}"), soft_wrap=True)
 
 

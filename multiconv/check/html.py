@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from multiconv.charts import COLOURS, Figure, line, log_scale, page
-from multiconv.check.accuracy import RANGES, Comparison, by_length, comparisons
+from multiconv.check.accuracy import Comparison, by_length, comparisons
 from multiconv.check.results import Report
 
 SEQUENTIAL = 0.45
@@ -42,7 +42,6 @@ def as_html(report: Report, summary: str) -> str:
         compared=[_row(c, names) for c in comparisons(report)],
         names=names,
         sequential=SEQUENTIAL,
-        ranges=RANGES,
     )
 
 

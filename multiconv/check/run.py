@@ -47,8 +47,8 @@ CRASHES = 5
 """Number of crashes that ends the run of a backend."""
 HANGS = 2
 """The same for hangs, each of which takes the whole time limit."""
-NORMWISE = {"fast": "fast", "fft": "fft", "winograd": "winograd"}
-"""The bound of a backend whose option `algorithm` selects a fast one, as in `Problem.expectations`."""
+NORMWISE = ("fast", "fft", "winograd")
+"""The values of a backend's option `algorithm` that are judged by their own bound, as in `Problem.expectations`."""
 SHRUNK_DIRECTIONS = 3
 SHRINK_SECONDS = 20.0
 
@@ -225,7 +225,8 @@ class _Run:
         self.audience = Audience.COMPILING if first.compiles else Audience.EAGER
         self.directions: tuple[str, ...] = ()
         target = parse_target(name)
-        algorithm = NORMWISE.get(target.options.get("algorithm", ""), "direct")
+        wanted = target.options.get("algorithm", "direct")
+        algorithm = wanted if wanted in NORMWISE else "direct"
         layouts, batches = LAYOUT_LEVELS, tuple(BATCHES)
         if target.function:
             self.audience, self.directions = Audience.CANDIDATE, candidate.DIRECTIONS

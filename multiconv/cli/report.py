@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from multiconv.check.accuracy import comparisons
 from multiconv.check.results import BackendReport, Disagreement, Report
 from multiconv.core.types import Progress
 from multiconv.survey import quirks
+from multiconv.survey.framework_scripts import print_script
 
 COMPARED = {False: Text("as measured", "green"), True: Text("changed", "bold red")}
 ACCURACY_DIRECTIONS = ("forward", "input gradient", "kernel gradient")
@@ -84,7 +84,7 @@ def print_check(report: Report, console: Console) -> None:
         for d in b.disagreements:
             _print_disagreement(b, d, console)
     for m in report.missing:
-        console.print(Text(f"\n{m.name} was left out: {m.reason}"), soft_wrap=True)
+        console.print(Text(f"\n{m}"), soft_wrap=True)
     _print_accuracy(report, console)
     console.print(Text(f"\n{summary(report)}"), soft_wrap=True)
     overflowed = [f"{b.name} {b.overflowed}" for b in report.backends if b.overflowed]
@@ -150,10 +150,7 @@ def _print_disagreement(b: BackendReport, d: Disagreement, console: Console) -> 
         console.print(Text(f"why: {d.why}"), soft_wrap=True)
     if d.script is not None:
         console.print("\nThis script shows it:\n")
-        if console.is_terminal:
-            console.print(Syntax(d.script, "python", background_color="default"))
-        else:
-            console.print(Text(d.script), soft_wrap=True)
+        print_script(d.script, console)
 
 
 def _print_accuracy(report: Report, console: Console) -> None:
@@ -271,10 +268,7 @@ def print_quirks(
 def _print_quirk(q: quirks.Quirk, console: Console) -> None:
     console.rule(Text(f"{q.framework} {q.version}: {q.title}", "bold"), align="left")
     console.print(Text(f"{q.id}, {q.kind}\n"))
-    if console.is_terminal:
-        console.print(Syntax(q.script, "python", background_color="default"))
-    else:
-        console.print(Text(q.script), soft_wrap=True)
+    print_script(q.script, console)
     lines = {"Expected": q.expected, "Actual": q.comes, "Why": q.why, "Upstream": q.link}
     for name, line in lines.items():
         if line:

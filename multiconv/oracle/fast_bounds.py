@@ -34,7 +34,7 @@ def normwise_constant(g: Geometry, direction: str, algorithm: str, dtype: str) -
     algorithm : str
         - ``"fft"``: the size of the transforms is the next power of two that holds the padded image and the kernel.
         - ``"winograd"``: the tiles have eight pixels along each axis on which the kernel has 2 to 7 taps.
-        - ``"direct"``: the larger of the two constants.
+        - ``"fast"`` or ``"direct"``: the larger of the two constants.
     dtype : str
 
     Examples

@@ -207,8 +207,8 @@ class Problem:
         directions : collection of str
         algorithm : str
             The algorithm whose bound applies. ``"direct"`` sums the products of the definition, and is exact for
-            integers. ``"fft"`` and ``"winograd"`` have errors that are small only relative to the largest element
-            (`multiconv.core.bounds.normwise`).
+            integers. ``"fft"``, ``"winograd"``, and ``"fast"`` for either of them, have errors that are small only
+            relative to the largest element (`multiconv.core.bounds.normwise`).
 
         Examples
         --------

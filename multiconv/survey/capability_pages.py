@@ -58,7 +58,7 @@ def print_capabilities(found: Capabilities, console: Console) -> None:
         if backend.surprises:
             console.print()
     for m in found.missing:
-        console.print(Text(f"{m.name} was left out: {m.reason}\n"), soft_wrap=True)
+        console.print(Text(f"{m}\n"), soft_wrap=True)
     console.print(Text(LEGEND + "."))
 
 

@@ -60,7 +60,7 @@ def print_dispatch(found: Dispatch, console: Console) -> None:
             console.print(Text(sentence), soft_wrap=True)
     console.print(Text(summary(found)), soft_wrap=True)
     for m in found.missing:
-        console.print(Text(f"{m.name} was left out: {m.reason}"), soft_wrap=True)
+        console.print(Text(str(m)), soft_wrap=True)
 
 
 def markdown(found: Dispatch) -> str:

@@ -13,12 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from multiconv import registry
 from multiconv.core.errors import BackendCrashed
 from multiconv.core.types import Progress, no_progress
 from multiconv.running import available
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SCRIPT_TIMEOUT = 60
 SHOWN_STDERR = 2000
@@ -128,3 +131,21 @@ def locate_each(names: Iterable[str], *, optional: bool) -> tuple[dict[str, regi
     """
     places, missing = available(names, registry.locate, required=not optional)
     return dict(places), {m.name: m.reason for m in missing}
+
+
+def print_script(script: str, console: Console) -> None:
+    """Print a script: in colour on a terminal, elsewhere as text that can be pasted.
+
+    Examples
+    --------
+    >>> from rich.console import Console
+    >>> print_script("print(1)", Console(width=80))
+    print(1)
+    """
+    from rich.syntax import Syntax
+    from rich.text import Text
+
+    if console.is_terminal:
+        console.print(Syntax(script, "python", background_color="default"))
+    else:
+        console.print(Text(script), soft_wrap=True)

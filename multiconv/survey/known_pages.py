@@ -8,6 +8,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from multiconv.survey.framework_scripts import print_script
 from multiconv.survey.known import VERDICTS, Fault
 from multiconv.survey.known_runs import Tried
 
@@ -203,14 +204,11 @@ def _handled(tried: Tried) -> str:
 
 
 def _print_fault(f: Fault, console: Console) -> None:
-    from rich.syntax import Syntax
     from rich.text import Text
 
     console.rule(Text(f"{f.source}, {f.date}: {f.title}", "bold"), align="left")
     console.print(Text(f"{f.id}, {f.link}\n"), soft_wrap=True)
     for name, line in _facts(f).items():
         console.print(Text(f"{name}: {line}"), soft_wrap=True)
-    if f.script and console.is_terminal:
-        console.print(Syntax(f"\n{f.whole_script}", "python", background_color="default"))
-    elif f.script:
-        console.print(Text(f"\n{f.whole_script}"), soft_wrap=True)
+    if f.script:
+        print_script(f"\n{f.whole_script}", console)

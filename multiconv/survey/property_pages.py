@@ -112,7 +112,7 @@ def print_properties(found: Properties, console: Console) -> None:
         for cell in cells:
             console.print(Text(f"  {cell}"), soft_wrap=True)
     for m in found.missing:
-        console.print(Text(f"{m.name} was left out: {m.reason}"), soft_wrap=True)
+        console.print(Text(str(m)), soft_wrap=True)
 
 
 def markdown(found: Properties) -> str:
